@@ -1,0 +1,1 @@
+"""The hybrid platform: spec -> placement -> targets -> inventory, in that direction only."""

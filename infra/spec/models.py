@@ -1,0 +1,141 @@
+"""What platform.yaml may say.
+
+Every field here is part of the public file format; the JSON Schema that editors use
+(`docs/platform.schema.json`) is generated from these models.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+OsRelease = Literal["debian-12", "debian-13"]
+
+DEFAULT_OS: OsRelease = "debian-13"
+"""The release of every golden image for which the spec asks nothing else."""
+
+_BYTES = {"MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _parse_bytes(value: Any) -> Any:
+    match = re.fullmatch(r"(\d+)(MiB|GiB|TiB)", value) if isinstance(value, str) else None
+    if not match:
+        raise ValueError("is not a whole number followed by MiB, GiB or TiB")
+    return int(match[1]) * _BYTES[match[2]]
+
+
+Bytes = Annotated[int, Field(json_schema_extra={"type": "string", "pattern": r"^\d+(MiB|GiB|TiB)$"})]
+
+
+class Isolation(str, Enum):
+    """How strong the wall around the workload must be."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HARD = "hard"
+
+
+class Level(str, Enum):
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+class Compliance(str, Enum):
+    """NONE: no rule applies; INTERNAL: own policy; REGULATED: an auditor asks for a hypervisor boundary."""
+
+    NONE = "none"
+    INTERNAL = "internal"
+    REGULATED = "regulated"
+
+
+class DeployFrequency(str, Enum):
+    RARELY = "rarely"
+    MONTHLY = "monthly"
+    WEEKLY = "weekly"
+    DAILY = "daily"
+
+
+class Checklist(_Model):
+    """The six answers that the article asks for before choosing."""
+
+    isolation: Isolation = Field(description="Isolation requirement level")
+    team_maturity: Level = Field(description="The owning team's platform engineering maturity")
+    compliance: Compliance = Field(description="Compliance constraints")
+    deploy_frequency: DeployFrequency = Field(description="Expected deploy frequency")
+    multi_os: bool = Field(description="Whether the workload needs an operating system of its own choice")
+    orchestration_tolerance: Level = Field(description="Tolerance for orchestration complexity")
+
+
+class Resources(_Model):
+    cpu: Annotated[float, Field(gt=0, le=128)] = Field(default=0.5, description="CPUs, e.g. 0.5")
+    memory: Bytes = Field(default=256 * 2**20, description="e.g. 512MiB")
+    disk: Bytes = Field(default=0, description="Persistent data, e.g. 10GiB; none when absent")
+
+    _bytes = field_validator("memory", "disk", mode="before")(_parse_bytes)
+
+
+class Workload(_Model):
+    """One workload and what it needs; never where it runs: that is decided."""
+
+    description: str = ""
+    image: str | None = Field(default=None, description="Container image (a name under workloads/, or name@sha256:…)")
+    package: str | None = Field(default=None, description="Role that installs it on a machine, e.g. postgresql")
+    os: OsRelease = DEFAULT_OS
+    stateful: bool = False
+    untrusted: bool = Field(default=False, description="Runs code that the platform's owner did not write")
+    full_os: bool = Field(default=False, description="Expects full OS semantics (init, cron, local users)")
+    ports: tuple[Port, ...] = ()
+    public: bool = Field(default=False, description="Reachable from outside the platform")
+    talks_to: tuple[Name, ...] = ()
+    resources: Resources = Resources()
+    replicas: Annotated[int, Field(ge=0, le=1000)] = 1
+    environment: dict[str, str] = Field(default_factory=dict)
+    checklist: Checklist
+
+    @model_validator(mode="after")
+    def _image_or_package(self) -> Workload:
+        if (self.image is None) == (self.package is None):
+            raise ValueError("needs exactly one of image and package")
+        return self
+
+
+class MaturityAnswer(_Model):
+    answer: bool
+    evidence: str = ""
+
+    @model_validator(mode="after")
+    def _yes_needs_evidence(self) -> MaturityAnswer:
+        if self.answer and not self.evidence:
+            raise ValueError("answer 'yes' needs evidence")
+        return self
+
+
+class Maturity(_Model):
+    """The platform's own maturity; what the article says density and containers depend on."""
+
+    observability: MaturityAnswer
+    ci_cd: MaturityAnswer
+    image_governance: MaturityAnswer
+    scheduling_discipline: MaturityAnswer
+
+
+class Spec(_Model):
+    """The whole platform.yaml."""
+
+    version: Literal[1]
+    name: Name
+    maturity: Maturity
+    workloads: dict[Name, Workload] = Field(min_length=1)
+
+    def workload(self, name: str) -> Workload:
+        return self.workloads[name]
