@@ -1,6 +1,6 @@
 """Decide where each workload runs."""
 
 from infra.placement.decide import place
-from infra.placement.types import Flow, Placement, Plan, Reason, Runtime
+from infra.placement.types import Flip, Flow, Option, Placement, Plan, Reason, Runtime
 
-__all__ = ["Flow", "Placement", "Plan", "Reason", "Runtime", "place"]
+__all__ = ["Flip", "Flow", "Option", "Placement", "Plan", "Reason", "Runtime", "place"]

@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
+from datetime import date
 
-from infra.spec import Spec, Workload
+from infra.spec import Runtime, Spec, Workload
 
-
-class Runtime(str, Enum):
-    """Where a workload can run, weakest wall first."""
-
-    CONTAINER = "container"
-    MICROVM = "microvm"
-    VM = "vm"
-
-    @property
-    def strength(self) -> int:
-        return list(Runtime).index(self)
+__all__ = ["Flip", "Flow", "Option", "Placement", "Plan", "Reason", "Runtime"]
 
 
 @dataclass(frozen=True)
@@ -29,11 +19,40 @@ class Reason:
         rule: the rule's name in the rules file.
         text: what the reader is told.
         source: the passage of the article that the rule comes from.
+        quote: the passage's own words.
+        favours: the runtimes that the rule speaks for; of a veto, those that it still allows.
+        weight: what its word counts; None for a veto, which is not weighed.
     """
 
     rule: str
     text: str
     source: str
+    quote: str = ""
+    favours: tuple[Runtime, ...] = ()
+    weight: int | None = None
+
+    @property
+    def is_veto(self) -> bool:
+        return self.weight is None
+
+
+@dataclass(frozen=True)
+class Option:
+    """One runtime as a candidate: its score, and the vetoes that rule it out."""
+
+    runtime: Runtime
+    score: int
+    vetoed_by: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A single answer whose change would move the workload."""
+
+    question: str
+    answer: str
+    instead: str
+    moves_to: Runtime
 
 
 @dataclass(frozen=True)
@@ -41,12 +60,25 @@ class Placement:
     """Where one workload runs, and why.
 
     Attributes:
-        reasons: in the order in which the rules spoke; the first one decided.
+        reasons: in the order in which the rules spoke; the first one decided, and those that spoke against
+            the decision come last.
+        options: every runtime, weakest wall first.
+        margin: by how much the score beats the best of the other options that are left; None if none is left.
+        tied_with: options with the same score; the strongest wall of a tie is taken.
+        flips_with: every single answer whose change alone would move the workload.
+        preconditions: what must be true before the workload moves there.
+        review_on: when to decide again; None if the spec does not say when it was decided.
     """
 
     workload: str
     runtime: Runtime
     reasons: tuple[Reason, ...]
+    options: tuple[Option, ...] = ()
+    margin: int | None = None
+    tied_with: tuple[Runtime, ...] = ()
+    flips_with: tuple[Flip, ...] = ()
+    preconditions: tuple[Reason, ...] = ()
+    review_on: date | None = None
 
 
 @dataclass(frozen=True)

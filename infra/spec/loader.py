@@ -1,92 +1,27 @@
-"""Turn the text of platform.yaml into a Spec, or into one readable line a fault."""
+"""Turn the text of platform.yaml into a Spec, or into one readable line a fault.
+
+The file is read as a stream of events, not composed into a tree by the YAML library: its C composer recurses
+without a limit and takes the whole process with it on a file of brackets.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
+from infra.spec import models
+from infra.spec.errors import Fault, Location, Origin, SpecError, dotted
 from infra.spec.models import Spec
 
 MAX_BYTES = 16 * 2**20
-_Path = tuple[str | int, ...]
+MAX_DEPTH = 20
+MAX_FAULTS = 100
 
-
-@dataclass(frozen=True)
-class Fault:
-    line: int
-    path: str
-    message: str
-
-
-class SpecError(Exception):
-    """All faults of one file; str() is one `file:line: path: what is wrong` a fault."""
-
-    def __init__(self, file: Path, faults: list[Fault]) -> None:
-        self.file, self.faults = file, sorted(faults, key=lambda f: f.line)
-        super().__init__(str(self))
-
-    def __str__(self) -> str:
-        return "\n".join(f"{self.file}:{f.line}: {f.path + ': ' if f.path else ''}{f.message}" for f in self.faults)
-
-
-class _Document:
-    """The plain data of a YAML document, with the line of every value."""
-
-    def __init__(self, root: yaml.Node) -> None:
-        self.lines: dict[_Path, int] = {}
-        self.faults: list[Fault] = []
-        self._seen: set[int] = set()
-        self._loader = yaml.SafeLoader("")
-        self.data = self._convert(root, ())
-
-    def line(self, path: _Path) -> int:
-        """The line of the value, or of the closest thing around it that is in the file."""
-        while path and path not in self.lines:
-            path = path[:-1]
-        return self.lines.get(path, 1)
-
-    def _convert(self, node: yaml.Node, path: _Path) -> Any:
-        line = node.start_mark.line + 1
-        self.lines.setdefault(path, line)
-        # Anchors are refused rather than counted: no spec needs them, and they are what alias bombs are made of.
-        if id(node) in self._seen:
-            self.faults.append(Fault(line, _dotted(path), "YAML aliases are not allowed; write the value out"))
-            return None
-        self._seen.add(id(node))
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, path)
-        if isinstance(node, yaml.SequenceNode):
-            return [self._convert(item, (*path, index)) for index, item in enumerate(node.value)]
-        try:
-            return self._loader.construct_object(node)
-        except yaml.constructor.ConstructorError as error:
-            self.faults.append(Fault(line, _dotted(path), error.problem or "is not plain data"))
-            return None
-
-    def _mapping(self, node: yaml.MappingNode, path: _Path) -> dict[str, Any]:
-        result: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key = str(key_node.value)
-            line = key_node.start_mark.line + 1
-            if key in result:
-                first = self.lines[(*path, key)]
-                self.faults.append(Fault(line, _dotted((*path, key)), f"is given twice (first on line {first})"))
-                continue
-            self.lines[(*path, key)] = line
-            result[key] = self._convert(value_node, (*path, key))
-        return result
-
-
-def _dotted(path: _Path) -> str:
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text
+_EVENTS: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def load_spec(file: str | Path) -> Spec:
@@ -96,45 +31,138 @@ def load_spec(file: str | Path) -> Spec:
         SpecError: with every fault of the file, each with its line, field and what is allowed.
     """
     file = Path(file)
-    document = _Document(_compose(file))
-    if document.faults:
-        raise SpecError(file, document.faults)
+    document = _Document(_read(file), file)
+    origin = Origin(file, document.lines)
     try:
         spec = Spec.model_validate(document.data)
     except ValidationError as error:
-        faults = [_fault(document, detail) for detail in error.errors(include_url=False)]
-        raise SpecError(file, list(dict.fromkeys(faults))) from None
-    faults = [Fault(document.line(path), _dotted(path), message) for path, message in _contradictions(spec)]
-    if faults:
-        raise SpecError(file, faults)
+        faults = [_fault(origin, detail) for detail in error.errors(include_url=False)]
+        raise SpecError(file, dict.fromkeys(faults)) from None
+    spec._origin = origin
+    contradictions = list(_contradictions(spec))
+    if contradictions:
+        raise origin.error(contradictions)
     return spec
 
 
-def _compose(file: Path) -> yaml.Node:
+def _read(file: Path) -> str:
     try:
-        size = file.stat().st_size
-        if size > MAX_BYTES:
-            raise SpecError(file, [Fault(1, "", f"is {size} bytes long; at most {MAX_BYTES} are read")])
-        node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        with file.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise SpecError(file, [Fault(1, "", f"is longer than the {MAX_BYTES // 2**20} MiB that are read")])
+        return content.decode("utf-8")
     except OSError as error:
         raise SpecError(file, [Fault(1, "", f"cannot be read: {error.strerror}")]) from None
-    except UnicodeDecodeError:
-        raise SpecError(file, [Fault(1, "", "is not UTF-8 text")]) from None
-    except RecursionError:
-        raise SpecError(file, [Fault(1, "", "is nested too deeply")]) from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise SpecError(file, [Fault(mark.line + 1 if mark else 1, "", f"is not YAML: {error.problem}")]) from None
-    except yaml.YAMLError as error:
-        raise SpecError(file, [Fault(1, "", f"is not YAML: {error}")]) from None
-    if not isinstance(node, yaml.MappingNode):
-        raise SpecError(file, [Fault(1, "", "must be a mapping with version, name, maturity and workloads")])
-    return node
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise SpecError(file, [Fault(line, "", "is not UTF-8 text")]) from None
 
 
-def _fault(document: _Document, detail: Any) -> Fault:
-    path: _Path = tuple(part for part in detail["loc"] if part != "[key]")
-    line, value, context = document.line(path), detail["input"], detail.get("ctx", {})
+class _Document:
+    """The plain data of a YAML document, with the line of every value.
+
+    Raises:
+        SpecError: for what is not YAML, and for what YAML allows and a spec does not need.
+    """
+
+    def __init__(self, text: str, file: Path) -> None:
+        self.lines: dict[Location, int] = {}
+        self._faults: list[Fault] = []
+        self._scalars: Any = yaml.SafeLoader("")
+        self._events: Iterator[Any] = iter(yaml.parse(text, Loader=_EVENTS))
+        try:
+            self.data = self._document()
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            self._faults.append(Fault(mark.line + 1 if mark else 1, "", f"is not YAML: {error.problem}"))
+        except yaml.YAMLError as error:
+            self._faults.append(Fault(1, "", f"is not YAML: {error}".splitlines()[0]))
+        except _TooManyFaultsError:
+            pass
+        if self._faults:
+            raise SpecError(file, self._faults)
+
+    def _document(self) -> Any:
+        event = next(self._events)
+        while isinstance(event, (yaml.StreamStartEvent, yaml.DocumentStartEvent)):
+            event = next(self._events)
+        if not isinstance(event, yaml.MappingStartEvent):
+            self._fault(event, (), "must be a mapping with version, name, maturity and workloads")
+            return None
+        data = self._value(event, ())
+        for event in self._events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                self._fault(event, (), "a second document starts here; one is read")
+        return data
+
+    def _value(self, event: Any, location: Location) -> Any:
+        self.lines.setdefault(location, _line(event))
+        if isinstance(event, yaml.ScalarEvent):
+            return self._scalar(event, location)
+        if isinstance(event, yaml.AliasEvent):
+            # Refused rather than counted: no spec needs aliases, and they are what alias bombs are made of.
+            self._fault(event, location, "YAML aliases are not allowed; write the value out")
+            return None
+        if len(location) >= MAX_DEPTH:
+            self._fault(event, location, f"is nested more than {MAX_DEPTH} levels deep")
+            raise _TooManyFaultsError
+        return self._sequence(location) if isinstance(event, yaml.SequenceStartEvent) else self._mapping(location)
+
+    def _sequence(self, location: Location) -> list[Any]:
+        items: list[Any] = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            items.append(self._value(event, (*location, len(items))))
+        return items
+
+    def _mapping(self, location: Location) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            if not isinstance(event, yaml.ScalarEvent):
+                self._fault(event, location, "a key must be plain text")
+                self._value(event, (*location, "?"))
+                self._value(next(self._events), (*location, "?"))
+                continue
+            key = str(event.value)
+            here = (*location, key)
+            if key in result:
+                self._fault(event, here, f"is given twice (first on line {self.lines[here]})")
+                self._value(next(self._events), here)
+                continue
+            self.lines[here] = _line(event)
+            result[key] = self._value(next(self._events), here)
+        return result
+
+    def _scalar(self, event: Any, location: Location) -> Any:
+        tag = event.tag or self._scalars.resolve(yaml.ScalarNode, event.value, event.implicit)
+        if tag == "tag:yaml.org,2002:str":
+            return event.value
+        construct = self._scalars.yaml_constructors.get(tag)
+        try:
+            if construct is None:
+                raise ValueError(f"no plain data has the tag {tag}")
+            return construct(self._scalars, yaml.ScalarNode(tag, event.value, event.start_mark, event.end_mark))
+        except (ValueError, yaml.constructor.ConstructorError) as error:
+            self._fault(event, location, f"{event.value!r} is not plain data: {error}".splitlines()[0])
+            return None
+
+    def _fault(self, event: Any, location: Location, message: str) -> None:
+        self._faults.append(Fault(_line(event), dotted(location), message))
+        if len(self._faults) >= MAX_FAULTS:
+            raise _TooManyFaultsError
+
+
+def _line(event: Any) -> int:
+    return int(event.start_mark.line) + 1
+
+
+class _TooManyFaultsError(Exception):
+    """Reading on would only add to the list."""
+
+
+def _fault(origin: Origin, detail: Any) -> Fault:
+    path: Location = tuple(part for part in detail["loc"] if part != "[key]")
+    value, context = detail["input"], detail.get("ctx", {})
     kind = detail["type"]
     if kind == "extra_forbidden":
         message = "is not a known field" + _known_fields(path)
@@ -149,12 +177,10 @@ def _fault(document: _Document, detail: Any) -> Fault:
         message = f"{value!r} is not a name: lower-case letters, digits and dashes, at most 32, starting with a letter"
     else:
         message = f"{value!r}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
-    return Fault(line, _dotted(path), message)
+    return origin.fault(path, message)
 
 
-def _known_fields(path: _Path) -> str:
-    from infra.spec import models
-
+def _known_fields(path: Location) -> str:
     model: Any = models.Spec
     for part in path[:-1]:
         if model is models.Spec and part == "workloads":
@@ -165,10 +191,10 @@ def _known_fields(path: _Path) -> str:
     return f"; allowed are {', '.join(fields)}" if fields else ""
 
 
-def _contradictions(spec: Spec) -> Iterator[tuple[_Path, str]]:
+def _contradictions(spec: Spec) -> Iterator[tuple[Location, str]]:
     """What is well-formed field by field, but cannot be true together."""
     for name, workload in spec.workloads.items():
-        here: _Path = ("workloads", name)
+        here: Location = ("workloads", name)
         for index, peer in enumerate(workload.talks_to):
             if peer == name:
                 yield (*here, "talks_to", index), "a workload cannot talk to itself"

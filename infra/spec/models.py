@@ -7,10 +7,14 @@ Every field here is part of the public file format; the JSON Schema that editors
 from __future__ import annotations
 
 import re
-from enum import Enum
+from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, field_validator, model_validator
+
+from infra.spec.answers import Compliance, DeployFrequency, Isolation, Level, Runtime
+from infra.spec.errors import Origin
+from infra.spec.rules import OperatorRules
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -36,35 +40,6 @@ def _parse_bytes(value: Any) -> Any:
 Bytes = Annotated[int, Field(json_schema_extra={"type": "string", "pattern": r"^\d+(MiB|GiB|TiB)$"})]
 
 
-class Isolation(str, Enum):
-    """How strong the wall around the workload must be."""
-
-    LOW = "low"
-    MEDIUM = "medium"
-    HARD = "hard"
-
-
-class Level(str, Enum):
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
-
-
-class Compliance(str, Enum):
-    """NONE: no rule applies; INTERNAL: own policy; REGULATED: an auditor asks for a hypervisor boundary."""
-
-    NONE = "none"
-    INTERNAL = "internal"
-    REGULATED = "regulated"
-
-
-class DeployFrequency(str, Enum):
-    RARELY = "rarely"
-    MONTHLY = "monthly"
-    WEEKLY = "weekly"
-    DAILY = "daily"
-
-
 class Checklist(_Model):
     """The six answers that the article asks for before choosing."""
 
@@ -84,6 +59,13 @@ class Resources(_Model):
     _bytes = field_validator("memory", "disk", mode="before")(_parse_bytes)
 
 
+class Force(_Model):
+    """An operator's word against the scores; it never overrules a veto."""
+
+    runtime: Runtime
+    reason: Annotated[str, StringConstraints(min_length=1)]
+
+
 class Workload(_Model):
     """One workload and what it needs; never where it runs: that is decided."""
 
@@ -101,6 +83,9 @@ class Workload(_Model):
     replicas: Annotated[int, Field(ge=0, le=1000)] = 1
     environment: dict[str, str] = Field(default_factory=dict)
     checklist: Checklist
+    force: Force | None = Field(default=None, description="Place it here whatever the scores say; vetoes still hold")
+    runs_on: Runtime | None = Field(default=None, description="Where it runs today, for the migration plan")
+    decided_on: date | None = Field(default=None, description="When its answers were given, if not with the others")
 
     @model_validator(mode="after")
     def _image_or_package(self) -> Workload:
@@ -129,13 +114,31 @@ class Maturity(_Model):
     scheduling_discipline: MaturityAnswer
 
 
+class Budgets(_Model):
+    """What no change may exceed."""
+
+    blast_radius: dict[Runtime, Annotated[int, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="How many other workloads may fall with one that runs on this runtime",
+    )
+
+
 class Spec(_Model):
     """The whole platform.yaml."""
 
     version: Literal[1]
     name: Name
+    decided_on: date | None = Field(default=None, description="When the answers were given; review dates count from it")
     maturity: Maturity
     workloads: dict[Name, Workload] = Field(min_length=1)
+    rules: OperatorRules = Field(default=OperatorRules(), description="Placement rules of this platform's operator")
+    budgets: Budgets = Budgets()
+    _origin: Origin = PrivateAttr(default_factory=Origin)
+
+    @property
+    def origin(self) -> Origin:
+        """Where it was read from, so that what is found wrong later can still name its line."""
+        return self._origin
 
     def workload(self, name: str) -> Workload:
         return self.workloads[name]
