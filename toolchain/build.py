@@ -52,7 +52,7 @@ class Program:
     def key(self) -> str:
         """Changes with everything that the built files depend on, except the Go release."""
         digest = hashlib.sha256(repr((self, platform.machine())).encode())
-        for file in sorted(self.sources.iterdir()):
+        for file in sorted(path for path in self.sources.rglob("*") if path.is_file()):
             digest.update(file.name.encode() + b"\0" + file.read_bytes())
         return digest.hexdigest()[:16]
 
@@ -128,6 +128,8 @@ def _build_all(program: Program, destination: Path, report: Report) -> None:
     for number, (binary, package) in enumerate(program.binaries.items(), 1):
         label = f"{program.name}: building {binary} ({number} of {len(program.binaries)})"
         _go_build(program, unfinished / binary, package, label, report)
+    if (program.sources / "helpers").is_dir():
+        shutil.copytree(program.sources / "helpers", unfinished, dirs_exist_ok=True)
     unfinished.rename(destination)
     report(f"{program.name}: built in {_clock(time.monotonic() - started)}")
 

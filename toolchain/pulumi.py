@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""Run pulumi: the one on PATH if it is new enough, else the one built from toolchain/pulumi.
+
+For the stack `local` (also when no stack is named) the state, the passphrase and the secrets' salt live
+in the platform's state directory, unless the user has chosen a backend. Other stacks are left alone.
+Standard library only, and quick: every pulumi command passes through here.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(PROJECT))
+
+from toolchain.build import BuildError, build  # noqa: E402
+
+STACK = "local"
+TAKES_CONFIG_FILE = {"up", "update", "preview", "pre", "destroy", "down", "refresh", "import", "watch"}
+
+
+def state_directory() -> Path:
+    """Where everything of the local platform lives; another one is another platform."""
+    return Path(os.environ.get("HYBRID_PLATFORM_STATE") or PROJECT / ".platform").resolve()
+
+
+def main() -> int:
+    arguments = sys.argv[1:]
+    try:
+        directory = build("pulumi", lambda line: print(line, file=sys.stderr))
+    except BuildError as error:
+        print(error, file=sys.stderr)
+        return 1
+    environment = os.environ | {"HYBRID_PLATFORM_PROJECT": str(PROJECT)}
+    pulumi = str(directory / "pulumi")
+    if _stack(arguments) == STACK and "PULUMI_BACKEND_URL" not in environment:
+        arguments = _with_local_backend(pulumi, arguments, environment)
+    os.execve(pulumi, ["pulumi", *arguments], environment)
+
+
+def _stack(arguments: list[str]) -> str:
+    for index, argument in enumerate(arguments):
+        if argument in ("-s", "--stack") and index + 1 < len(arguments):
+            return arguments[index + 1]
+        if argument.startswith("--stack="):
+            return argument.partition("=")[2]
+    return os.environ.get("PULUMI_STACK", STACK)
+
+
+def _with_local_backend(pulumi: str, arguments: list[str], environment: dict[str, str]) -> list[str]:
+    home = state_directory() / "pulumi"
+    (home / "backend").mkdir(parents=True, exist_ok=True)
+    passphrase = home / "passphrase"
+    if not passphrase.exists():
+        _write_private(passphrase, secrets.token_urlsafe(32))
+    environment["PULUMI_BACKEND_URL"] = f"file://{home / 'backend'}"
+    environment["PULUMI_STACK"] = STACK
+    environment.setdefault("PULUMI_HOME", str(home / "home"))
+    environment.setdefault("PULUMI_SKIP_UPDATE_CHECK", "true")
+    environment.setdefault("PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS", "true")
+    if "PULUMI_CONFIG_PASSPHRASE" not in environment:
+        environment.setdefault("PULUMI_CONFIG_PASSPHRASE_FILE", str(passphrase))
+    salted = _initialised(pulumi, home, environment)
+    if TAKES_CONFIG_FILE & set(arguments) and not any(a.startswith("--config-file") for a in arguments):
+        config = home / f"Pulumi.{STACK}.yaml"
+        _write_private(config, (PROJECT / config.name).read_text() + salted.read_text())
+        arguments = [*arguments, "--config-file", str(config)]
+    return arguments
+
+
+def _initialised(pulumi: str, home: Path, environment: dict[str, str]) -> Path:
+    """The file with the salt that `stack init` writes; made in a folder aside, so that the checkout stays clean."""
+    aside = home / "init"
+    salted = aside / f"Pulumi.{STACK}.yaml"
+    if not salted.exists():
+        aside.mkdir(exist_ok=True)
+        (aside / "Pulumi.yaml").write_text("name: hybrid-platform\nruntime: python\n")
+        command = [pulumi, "stack", "init", STACK, "--non-interactive", "-C", str(aside)]
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    return salted
+
+
+def _write_private(file: Path, text: str) -> None:
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+    unfinished.touch(mode=0o600)
+    unfinished.write_text(text)
+    unfinished.replace(file)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
