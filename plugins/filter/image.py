@@ -1,0 +1,92 @@
+# Apache-2.0 (see LICENSE)
+"""What stands beside a golden image: its manifest and its bill of materials."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from typing import Any
+from urllib.parse import quote
+
+from ansible.errors import AnsibleFilterError
+
+FIELDS = ("name", "version", "architecture", "source", "source_version")
+
+
+def dpkg_packages(listing: str) -> list[dict[str, str]]:
+    """Packages by name, from dpkg-query's tab-separated name, version, architecture, source and its version."""
+    packages = []
+    for line in filter(None, listing.splitlines()):
+        values = line.split("\t")
+        if len(values) != len(FIELDS):
+            raise AnsibleFilterError(f"not a line of a package list: {line!r}")
+        packages.append(dict(zip(FIELDS, values, strict=True)))
+    return sorted(packages, key=lambda package: (package["name"], package["architecture"]))
+
+
+def image_manifest(
+    packages: list[dict[str, str]], name: str, release: str, built: float, lifetime_days: int, profile: str = ""
+) -> dict[str, Any]:
+    """The manifest of an image; `built` in seconds since 1970."""
+    moment = datetime.datetime.fromtimestamp(int(built), datetime.UTC)
+    return {
+        "name": name,
+        "release": release,
+        "profile": profile,
+        "built": moment.isoformat(),
+        "expires": (moment + datetime.timedelta(days=lifetime_days)).isoformat(),
+        "packages": packages,
+    }
+
+
+def package_url(package: dict[str, str], release: str) -> str:
+    name = package["name"].partition(":")[0]
+    vendor = release.partition("-")[0]
+    version = quote(package["version"], safe=".+-~")
+    return f"pkg:deb/{vendor}/{quote(name, safe='')}@{version}?arch={package['architecture']}&distro={quote(release)}"
+
+
+def cyclonedx(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest as a CycloneDX 1.6 bill of materials."""
+    components = []
+    for package in manifest["packages"]:
+        url = package_url(package, manifest["release"])
+        components.append(
+            {
+                "type": "library",
+                "bom-ref": url,
+                "name": package["name"].partition(":")[0],
+                "version": package["version"],
+                "purl": url,
+                "properties": [
+                    {"name": "debian:source", "value": package["source"]},
+                    {"name": "debian:source-version", "value": package["source_version"]},
+                ],
+            }
+        )
+    # The same image gets the same serial number, so that a bill can be told from another image's.
+    serial = uuid.uuid5(uuid.NAMESPACE_URL, f"golden-image:{manifest['name']}:{manifest['built']}")
+    return {
+        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "serialNumber": f"urn:uuid:{serial}",
+        "version": 1,
+        "metadata": {
+            "timestamp": manifest["built"],
+            "component": {
+                "type": "operating-system",
+                "bom-ref": manifest["name"],
+                "name": manifest["name"],
+                "version": manifest["release"],
+            },
+        },
+        "components": components,
+    }
+
+
+class FilterModule:
+    """Filters of the golden_image role."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"dpkg_packages": dpkg_packages, "image_manifest": image_manifest, "cyclonedx": cyclonedx}

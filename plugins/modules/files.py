@@ -1,0 +1,178 @@
+#!/usr/bin/python
+# Apache-2.0 (see LICENSE)
+"""Write a set of files in one call."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: files
+short_description: Write a set of small files in one call
+description:
+  - Writes, or removes, every file of a list. One connection instead of three a file, which in a chroot,
+    over a slow link or on an emulated machine is most of a role's time.
+  - A file is replaced in one step, after its validation; a file that fails it stops the call with the old one in place.
+  - Missing parent directories are made with mode 0755.
+options:
+  files:
+    description: What must be there, in order.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      path:
+        description: Absolute path.
+        type: path
+        required: true
+      content:
+        description: The whole content. Needed unless O(files[].state=absent).
+        type: str
+      mode:
+        description: Permissions, as four octal digits.
+        type: str
+        default: "0644"
+      owner:
+        description: Owner's name.
+        type: str
+        default: root
+      group:
+        description: Group's name.
+        type: str
+        default: root
+      state:
+        description: Whether the file must be there.
+        type: str
+        choices: [present, absent]
+        default: present
+      validate:
+        description: Command that must succeed before a changed file is put in place; C(%s) stands for the new file.
+        type: str
+  backup_directory:
+    description: Where the former version of each changed file is kept under its own path, for an undo.
+    type: path
+author: The hybrid platform authors
+"""
+
+EXAMPLES = r"""
+- name: Set two limits
+  hybrid.platform.files:
+    files:
+      - path: /etc/systemd/coredump.conf.d/limit.conf
+        content: "[Coredump]\nStorage=none\n"
+      - path: /etc/security/limits.d/limit.conf
+        content: "* hard core 0\n"
+"""
+
+RETURN = r"""
+changed_paths:
+  description: Paths that were, or in check mode would be, changed.
+  returned: always
+  type: list
+  elements: str
+"""
+
+import os
+import shlex
+import shutil
+import tempfile
+
+from ansible.module_utils.basic import AnsibleModule
+
+ITEM = {
+    "path": {"type": "path", "required": True},
+    "content": {"type": "str"},
+    "mode": {"type": "str", "default": "0644"},
+    "owner": {"type": "str", "default": "root"},
+    "group": {"type": "str", "default": "root"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "validate": {"type": "str"},
+}
+
+
+def read(path):
+    """The file's bytes, or None where there is none."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return None
+
+
+def keep_former(path, directory):
+    """Keep the former version, or the knowledge that there was none, for an undo."""
+    if directory is None:
+        return
+    kept = directory + path
+    os.makedirs(os.path.dirname(kept), mode=0o700, exist_ok=True)
+    if os.path.exists(path):
+        shutil.copy2(path, kept)
+    else:
+        open(kept + ".absent", "w").close()
+
+
+def write(module, item, content):
+    path = item["path"]
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    descriptor, new = tempfile.mkstemp(dir=module.tmpdir)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
+    if item["validate"]:
+        command = [new if word == "%s" else word for word in shlex.split(item["validate"])]
+        code, out, err = module.run_command(command)
+        if code:
+            module.fail_json(msg=f"{path} is not valid, and was left as it is: {(err or out).strip()}")
+    keep_former(path, module.params["backup_directory"])
+    module.atomic_move(new, path)
+
+
+def ensure(module, item):
+    """Bring one file to its state; return (changed, difference)."""
+    path, before = item["path"], read(item["path"])
+    if item["state"] == "absent":
+        if before is None:
+            return False, None
+        if not module.check_mode:
+            keep_former(path, module.params["backup_directory"])
+            os.unlink(path)
+        return True, {"before_header": path, "before": before.decode(errors="replace"), "after": ""}
+
+    content = item["content"].encode()
+    changed = before != content
+    if changed and not module.check_mode:
+        write(module, item, content)
+    if os.path.exists(path):
+        attributes = module.load_file_common_arguments(item, path=path)
+        changed = module.set_fs_attributes_if_different(attributes, changed)
+    difference = {
+        "before_header": path,
+        "after_header": path,
+        "before": (before or b"").decode(errors="replace"),
+        "after": item["content"],
+    }
+    return changed, difference
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": ITEM,
+                "required_if": [("state", "present", ("content",))],
+            },
+            "backup_directory": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    changed_paths, differences = [], []
+    for item in module.params["files"]:
+        changed, difference = ensure(module, item)
+        if changed:
+            changed_paths.append(item["path"])
+            differences.append(difference)
+    module.exit_json(changed=bool(changed_paths), changed_paths=changed_paths, diff=differences)
+
+
+if __name__ == "__main__":
+    main()

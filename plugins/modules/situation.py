@@ -1,0 +1,116 @@
+#!/usr/bin/python
+# Apache-2.0 (see LICENSE)
+"""Tell in which situation a role finds its machine."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: situation
+short_description: Tell whether the machine runs, in what, and what its kernel offers
+description:
+  - What a role must know to work alike on a live machine, in a container and in a chroot. Changes nothing.
+options: {}
+author: The hybrid platform authors
+"""
+
+EXAMPLES = r"""
+- name: Look where we are
+  hybrid.platform.situation:
+  register: situation
+"""
+
+RETURN = r"""
+booted:
+  description: Whether an init system runs services here; false in a chroot.
+  returned: always
+  type: bool
+container:
+  description: The kind of container, or an empty string where the kernel is the machine's own (or the chroot's host's).
+  returned: always
+  type: str
+apparmor:
+  description: Whether the kernel enforces AppArmor and this machine may load profiles.
+  returned: always
+  type: bool
+audit:
+  description: Whether the kernel's audit service can be used from here.
+  returned: always
+  type: bool
+modules:
+  description: Whether this machine can load kernel modules.
+  returned: always
+  type: bool
+distribution:
+  description: The ID of os-release.
+  returned: always
+  type: str
+version:
+  description: The VERSION_ID of os-release.
+  returned: always
+  type: str
+"""
+
+import os
+import socket
+
+from ansible.module_utils.basic import AnsibleModule
+
+CAP_SYS_MODULE = 16
+CAP_AUDIT_CONTROL = 30
+CAP_MAC_ADMIN = 33
+NETLINK_AUDIT = 9
+
+
+def os_release():
+    values = {}
+    with open("/etc/os-release") as stream:
+        for line in stream:
+            name, separator, value = line.strip().partition("=")
+            if separator:
+                values[name] = value.strip('"')
+    return values
+
+
+def may(capability):
+    """Whether this process, and so any root service, has the capability."""
+    with open("/proc/self/status") as stream:
+        for line in stream:
+            if line.startswith("CapEff:"):
+                return bool(int(line.split()[1], 16) >> capability & 1)
+    return False
+
+
+def audit_answers():
+    if not may(CAP_AUDIT_CONTROL):
+        return False
+    try:
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_AUDIT).close()
+    except OSError:
+        return False
+    return True
+
+
+def main():
+    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    state = (
+        module.run_command(["systemctl", "is-system-running"])[1].strip() if module.get_bin_path("systemctl") else ""
+    )
+    booted = state not in ("", "offline", "unknown")
+    container = module.run_command(["systemd-detect-virt", "--container"])[1].strip() if booted else ""
+    container = "" if container == "none" else container
+    release = os_release()
+    module.exit_json(
+        changed=False,
+        booted=booted,
+        container=container,
+        apparmor=booted and os.path.isdir("/sys/kernel/security/apparmor") and may(CAP_MAC_ADMIN),
+        # Audit is not namespaced: a container that could use it would write the host's rules.
+        audit=booted and not container and audit_answers(),
+        modules=booted and not container and may(CAP_SYS_MODULE),
+        distribution=release.get("ID", ""),
+        version=release.get("VERSION_ID", ""),
+    )
+
+
+if __name__ == "__main__":
+    main()

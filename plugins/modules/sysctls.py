@@ -1,0 +1,148 @@
+#!/usr/bin/python
+# Apache-2.0 (see LICENSE)
+"""Set kernel parameters on disk and in the running kernel, in one call."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: sysctls
+short_description: Set kernel parameters on disk and, where possible, in the running kernel
+description:
+  - Writes one file for C(sysctl.d) and sets each parameter whose running value differs.
+  - A parameter that this machine cannot set (it is read-only in a container, or the kernel lacks it) is returned
+    with its reason instead of failing, unless O(strict=true).
+options:
+  path:
+    description: The file for C(sysctl.d).
+    type: path
+    required: true
+  comment:
+    description: First line of that file.
+    type: str
+    default: Managed by Ansible.
+  parameters:
+    description: Name and value of each parameter.
+    type: dict
+    required: true
+  running:
+    description: Whether to set the running kernel too; false in a chroot, whose kernel is the build host's.
+    type: bool
+    default: true
+  strict:
+    description: Whether a parameter that cannot be set is a failure.
+    type: bool
+    default: false
+  proc:
+    description: Where the kernel shows its parameters.
+    type: path
+    default: /proc/sys
+author: The hybrid platform authors
+"""
+
+EXAMPLES = r"""
+- name: Hide kernel addresses
+  hybrid.platform.sysctls:
+    path: /etc/sysctl.d/90-hardening.conf
+    parameters:
+      kernel.kptr_restrict: 2
+"""
+
+RETURN = r"""
+set:
+  description: Parameters whose running value was, or in check mode would be, changed.
+  returned: always
+  type: list
+  elements: str
+impossible:
+  description: The reason for each parameter that this machine cannot set.
+  returned: always
+  type: dict
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def location(proc, name):
+    """A dot separates, except inside an interface's name, where sysctl.d writes a slash for it."""
+    return os.path.join(proc, name.replace(".", "/") if "/" not in name else name)
+
+
+def running_value(proc, name):
+    with open(location(proc, name)) as stream:
+        return " ".join(stream.read().split())
+
+
+def set_running(proc, name, value, pretend):
+    """Bring the running kernel to the value; return (changed, reason why it cannot be)."""
+    try:
+        before = running_value(proc, name)
+    except FileNotFoundError:
+        return False, "this kernel does not have it"
+    except OSError as error:
+        return False, error.strerror
+    if before == value:
+        return False, None
+    if not os.access(location(proc, name), os.W_OK):
+        return False, f"it is read-only here (the value is {before})"
+    if pretend:
+        return True, None
+    try:
+        with open(location(proc, name), "w") as stream:
+            stream.write(value)
+    except OSError as error:
+        return False, f"{error.strerror} (the value is {before})"
+    return True, None
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "comment": {"type": "str", "default": "Managed by Ansible."},
+            "parameters": {"type": "dict", "required": True},
+            "running": {"type": "bool", "default": True},
+            "strict": {"type": "bool", "default": False},
+            "proc": {"type": "path", "default": "/proc/sys"},
+        },
+        supports_check_mode=True,
+    )
+    wanted = {name: " ".join(str(value).split()) for name, value in module.params["parameters"].items()}
+    lines = [f"# {module.params['comment']}", *(f"{name} = {value}" for name, value in sorted(wanted.items()))]
+    content = "\n".join(lines) + "\n"
+    path = module.params["path"]
+    try:
+        with open(path) as stream:
+            before = stream.read()
+    except FileNotFoundError:
+        before = ""
+    on_disk = before != content
+    if on_disk and not module.check_mode:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        new = path + ".new"
+        with open(new, "w") as stream:
+            stream.write(content)
+        module.atomic_move(new, path)
+
+    was_set, impossible = [], {}
+    if module.params["running"]:
+        for name, value in sorted(wanted.items()):
+            changed, reason = set_running(module.params["proc"], name, value, module.check_mode)
+            if changed:
+                was_set.append(name)
+            if reason:
+                impossible[name] = reason
+    if impossible and module.params["strict"]:
+        faults = [f"{name}: {reason}" for name, reason in sorted(impossible.items())]
+        module.fail_json(msg="cannot set " + "; ".join(faults), set=was_set, impossible=impossible)
+    module.exit_json(
+        changed=on_disk or bool(was_set),
+        set=was_set,
+        impossible=impossible,
+        diff={"before_header": path, "after_header": path, "before": before, "after": content},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+#!/usr/bin/python
+# Apache-2.0 (see LICENSE)
+"""Restart a unit that runs on settings older than its files."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: unit_current
+short_description: Restart or reload units that run on settings older than their configuration files
+description:
+  - Compares when each unit started, or was last brought up to date by this module, with the newest change of its files.
+  - A handler is lost when a play fails between a changed file and its end, and the next run is green while the daemon
+    still has its old settings. This module looks at the state instead, so the next run puts it right.
+options:
+  units:
+    description: Units, each with its files.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: The unit.
+        type: str
+        required: true
+      files:
+        description: Shell patterns of files and directories from which it is configured.
+        type: list
+        elements: str
+        required: true
+      action:
+        description: How it takes new settings.
+        type: str
+        choices: [restart, reload]
+        default: restart
+      start:
+        description: Whether a unit that does not run is started. One that does not is otherwise left alone.
+        type: bool
+        default: false
+author: The hybrid platform authors
+"""
+
+EXAMPLES = r"""
+- name: Run the journal on its settings
+  hybrid.platform.unit_current:
+    units:
+      - name: systemd-journald.service
+        files: [/etc/systemd/journald.conf, /etc/systemd/journald.conf.d/*]
+"""
+
+RETURN = r"""
+renewed:
+  description: Units that were, or in check mode would be, restarted, reloaded or started.
+  returned: always
+  type: list
+  elements: str
+"""
+
+import glob
+import os
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+STAMPS = "/run/hybrid-unit-current"
+UNIT = {
+    "name": {"type": "str", "required": True},
+    "files": {"type": "list", "elements": "str", "required": True},
+    "action": {"type": "str", "choices": ["restart", "reload"], "default": "restart"},
+    "start": {"type": "bool", "default": False},
+}
+
+
+def newest_change(patterns):
+    """When the newest of the files changed; a directory changes when a file is taken from it."""
+    paths = {path for pattern in patterns for path in glob.glob(pattern)}
+    paths |= {os.path.dirname(pattern) for pattern in patterns if "*" in os.path.basename(pattern)}
+    return max((os.stat(path).st_ctime for path in paths if os.path.exists(path)), default=0.0)
+
+
+def started(module, unit):
+    """When the unit became active in seconds since 1970, or None if it is not active."""
+    _code, out, _err = module.run_command(
+        ["systemctl", "show", "--property=ActiveState,ActiveEnterTimestampMonotonic", unit], check_rc=True
+    )
+    shown = dict(line.split("=", 1) for line in out.splitlines())
+    if shown["ActiveState"] not in ("active", "reloading"):
+        return None
+    return time.time() - time.clock_gettime(time.CLOCK_MONOTONIC) + int(shown["ActiveEnterTimestampMonotonic"]) / 1e6
+
+
+def stamp(unit):
+    return os.path.join(STAMPS, unit)
+
+
+def renew(module, unit, action):
+    module.run_command(["systemctl", "daemon-reload"], check_rc=True)  # the files may be drop-ins of the unit itself
+    module.run_command(["systemctl", action, unit["name"]], check_rc=True)
+    os.makedirs(STAMPS, exist_ok=True)
+    with open(stamp(unit["name"]), "w"):
+        pass
+
+
+def needed(module, unit):
+    """What the unit needs to run on its files: restart, reload, start or nothing."""
+    since = started(module, unit["name"])
+    if since is None:
+        return "start" if unit["start"] else None
+    if os.path.exists(stamp(unit["name"])):
+        since = max(since, os.stat(stamp(unit["name"])).st_mtime)
+    return unit["action"] if newest_change(unit["files"]) > since else None
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={"units": {"type": "list", "elements": "dict", "required": True, "options": UNIT}},
+        supports_check_mode=True,
+    )
+    renewed = []
+    for unit in module.params["units"]:
+        action = needed(module, unit)
+        if action is None:
+            continue
+        renewed.append(unit["name"])
+        if not module.check_mode:
+            renew(module, unit, action)
+    module.exit_json(changed=bool(renewed), renewed=renewed)
+
+
+if __name__ == "__main__":
+    main()

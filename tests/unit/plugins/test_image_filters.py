@@ -1,0 +1,38 @@
+"""Filters of the golden_image role."""
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+from plugins.filter import image
+
+LISTING = "zlib1g:amd64\t1:1.3+x~1-1\tamd64\tzlib\t1:1.3+x~1-1\nacl\t2.3-1+b2\tamd64\tacl\t2.3-1\n"
+
+
+@pytest.fixture
+def manifest():
+    return image.image_manifest(image.dpkg_packages(LISTING), "base", "debian-13", 86400, 30)
+
+
+def test_manifest_names_packages_in_order_and_its_end(manifest):
+    assert [package["name"] for package in manifest["packages"]] == ["acl", "zlib1g:amd64"]
+    assert (manifest["built"], manifest["expires"]) == ("1970-01-02T00:00:00+00:00", "1970-02-01T00:00:00+00:00")
+
+
+def test_a_line_that_is_no_package_is_refused():
+    with pytest.raises(AnsibleFilterError, match="not a line of a package list"):
+        image.dpkg_packages("dpkg-query: error\n")
+
+
+def test_bill_of_materials_names_each_package_by_url(manifest):
+    bill = image.cyclonedx(manifest)
+    assert [component["purl"] for component in bill["components"]] == [
+        "pkg:deb/debian/acl@2.3-1+b2?arch=amd64&distro=debian-13",
+        "pkg:deb/debian/zlib1g@1%3A1.3+x~1-1?arch=amd64&distro=debian-13",
+    ]
+    assert bill["components"][1]["name"] == "zlib1g"
+
+
+def test_two_builds_have_two_serial_numbers(manifest):
+    other = {**manifest, "built": "1971-01-01T00:00:00+00:00"}
+    assert image.cyclonedx(manifest)["serialNumber"] != image.cyclonedx(other)["serialNumber"]
+    assert image.cyclonedx(manifest) == image.cyclonedx(manifest)

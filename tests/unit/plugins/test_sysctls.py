@@ -1,0 +1,44 @@
+"""hybrid.platform.sysctls"""
+
+import pytest
+
+from plugins.modules import sysctls
+
+
+@pytest.fixture
+def proc(tmp_path):
+    (tmp_path / "proc" / "kernel").mkdir(parents=True)
+    (tmp_path / "proc" / "kernel" / "kptr_restrict").write_text("0\n")
+    (tmp_path / "proc" / "net" / "eth0.1").mkdir(parents=True)
+    (tmp_path / "proc" / "net" / "eth0.1" / "range").write_text("1\t2\n")
+    return tmp_path / "proc"
+
+
+def apply(call, proc, check=False, **parameters):
+    return call(sysctls, check=check, path=str(proc.parent / "d" / "90.conf"), proc=str(proc), **parameters)
+
+
+def test_sets_disk_and_running_kernel_once(call, proc):
+    wanted = {"kernel.kptr_restrict": 2, "net/eth0.1/range": "1 2"}
+    assert apply(call, proc, parameters=wanted)["set"] == ["kernel.kptr_restrict"]
+    assert (proc / "kernel" / "kptr_restrict").read_text() == "2"
+    assert "kernel.kptr_restrict = 2\n" in (proc.parent / "d" / "90.conf").read_text()
+    assert not apply(call, proc, parameters=wanted)["changed"]
+
+
+def test_a_running_value_that_drifted_is_seen(call, proc):
+    apply(call, proc, parameters={"kernel.kptr_restrict": 2})
+    (proc / "kernel" / "kptr_restrict").write_text("0\n")
+    assert apply(call, proc, check=True, parameters={"kernel.kptr_restrict": 2})["set"] == ["kernel.kptr_restrict"]
+    assert (proc / "kernel" / "kptr_restrict").read_text() == "0\n"
+
+
+def test_what_the_kernel_lacks_is_told_or_fails(call, proc, failure):
+    assert "does not have it" in apply(call, proc, parameters={"kernel.other": 1})["impossible"]["kernel.other"]
+    with pytest.raises(failure, match=r"kernel\.other: this kernel does not have it"):
+        apply(call, proc, parameters={"kernel.other": 1}, strict=True)
+
+
+def test_the_build_hosts_kernel_is_left_alone(call, proc):
+    assert apply(call, proc, parameters={"kernel.kptr_restrict": 2}, running=False)["set"] == []
+    assert (proc / "kernel" / "kptr_restrict").read_text() == "0\n"
