@@ -6,14 +6,14 @@ without a limit and takes the whole process with it on a file of brackets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
 
-from infra.spec import models
 from infra.spec.errors import Fault, Location, Origin, SpecError, dotted
 from infra.spec.models import Spec
 
@@ -181,14 +181,26 @@ def _fault(origin: Origin, detail: Any) -> Fault:
 
 
 def _known_fields(path: Location) -> str:
-    model: Any = models.Spec
+    """The fields that the mapping around an unknown one may have, found by following the models' types."""
+    kind: Any = Spec
     for part in path[:-1]:
-        if model is models.Spec and part == "workloads":
-            model = models.Workload
-        elif hasattr(model, "model_fields") and part in model.model_fields:
-            model = model.model_fields[part].annotation
-    fields = getattr(model, "model_fields", None)
+        fields = getattr(kind, "model_fields", {})
+        if part in fields:
+            kind = fields[part].annotation
+        else:
+            kind = next((arg for arg in reversed(get_args(kind)) if arg is not Ellipsis), None)
+        while kind is not None and type(None) in get_args(kind):
+            kind = next(arg for arg in get_args(kind) if arg is not type(None))
+    fields = getattr(kind, "model_fields", None)
     return f"; allowed are {', '.join(fields)}" if fields else ""
+
+
+def _suggestion(name: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"did you mean {close[0]}?"
+    some = list(known)[:8]
+    return f"there are {', '.join(some)}" + (f" and {len(known) - 8} more" if len(known) > 8 else "")
 
 
 def _contradictions(spec: Spec) -> Iterator[tuple[Location, str]]:
@@ -199,7 +211,7 @@ def _contradictions(spec: Spec) -> Iterator[tuple[Location, str]]:
             if peer == name:
                 yield (*here, "talks_to", index), "a workload cannot talk to itself"
             elif peer not in spec.workloads:
-                yield (*here, "talks_to", index), f"{peer!r} is not a workload; there are {', '.join(spec.workloads)}"
+                yield (*here, "talks_to", index), f"{peer!r} is not a workload; {_suggestion(peer, spec.workloads)}"
             elif not spec.workloads[peer].ports:
                 yield (*here, "talks_to", index), f"{peer!r} has no ports to talk to"
         if workload.stateful and workload.replicas == 0:

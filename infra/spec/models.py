@@ -69,6 +69,8 @@ class Force(_Model):
 class Workload(_Model):
     """One workload and what it needs; never where it runs: that is decided."""
 
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["image"]}, {"required": ["package"]}]})
+
     description: str = ""
     image: str | None = Field(default=None, description="Container image (a name under workloads/, or name@sha256:…)")
     package: str | None = Field(default=None, description="Role that installs it on a machine, e.g. postgresql")

@@ -1,0 +1,171 @@
+"""Hostile and broken specs: one clear line a fault, within a second, and nothing written."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from infra.spec import SpecError, load_spec
+from infra.spec.loader import MAX_BYTES
+from infra.spec.schema import SCHEMA, schema_text
+
+ROOT = Path(__file__).parents[2]
+BOMB = "a: &a [x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join(['*' + previous] * 9)}]\n"
+    for previous, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+def refused(tmp_path: Path, content: str | bytes) -> str:
+    file = tmp_path / "platform.yaml"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    start = time.process_time()
+    with pytest.raises(SpecError) as error:
+        load_spec(file)
+    assert time.process_time() - start < 1
+    return str(error.value).replace(str(file), "platform.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        pytest.param(BOMB, "platform.yaml:2: b[0]: YAML aliases are not allowed", id="alias bomb"),
+        pytest.param("a: &a [*a]\n", "platform.yaml:1: a[0]: YAML aliases are not allowed", id="endless alias"),
+        pytest.param("a: " + "[" * 2_000_000, "is nested more than 20 levels deep", id="deep flow"),
+        pytest.param("".join("  " * i + "a:\n" for i in range(500)), "nested more than 20", id="deep block"),
+        pytest.param(b"a: 1\nname: \xff\xfe\n", "platform.yaml:2: is not UTF-8 text", id="not UTF-8"),
+        pytest.param("a: 1\nb: \x00\n", "is not YAML", id="control character"),
+        pytest.param("", "must be a mapping", id="empty"),
+        pytest.param("- 1\n", "must be a mapping", id="list"),
+        pytest.param("a: !!python/object/apply:os.system ['true']\n", "Field required", id="object tag"),
+        pytest.param("a: !!python/name:os.system x\n", "no plain data has the tag", id="name tag"),
+        pytest.param("a: 2026-13-45\n", "is not plain data", id="impossible date"),
+        pytest.param("? [a]\n: 1\n", "a key must be plain text", id="key that is a list"),
+        pytest.param("a: 1\n---\nb: 1\n", "platform.yaml:2: a second document starts here", id="two documents"),
+        pytest.param("a: 1\nb: 2\na: 3\n", "platform.yaml:3: a: is given twice (first on line 1)", id="twice"),
+    ],
+)
+def test_traps_are_refused_with_their_line_within_a_second(tmp_path, content, told):
+    assert told.replace("Field required", "is missing") in refused(tmp_path, content)
+
+
+def test_a_file_over_16_mib_is_refused_unread(tmp_path):
+    assert "is longer than the 16 MiB" in refused(tmp_path, b"#" * (MAX_BYTES + 1))
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(SpecError, match="cannot be read: No such file"):
+        load_spec(tmp_path / "platform.yaml")
+
+
+def test_a_directory_is_said(tmp_path):
+    with pytest.raises(SpecError, match="cannot be read: Is a directory"):
+        load_spec(tmp_path)
+
+
+def check_spec(file: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "infra.spec", str(file)], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+
+
+def with_worker(tmp_path: Path, *lines: str) -> tuple[Path, int]:
+    """The reference platform with lines added to its worker, and the number of the first of them."""
+    text = (ROOT / "platform.yaml").read_text()
+    before, after = text.split("    untrusted: true\n")
+    file = tmp_path / "platform.yaml"
+    file.write_text(before + "".join(f"    {line}\n" for line in lines) + "    untrusted: true\n" + after)
+    return file, before.count("\n") + 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "offset", "told"),
+    [
+        (["force: {runtime: container, reason: cheap}"], 0, "only microvm or stronger will do (untrusted-code: "),
+        (["force: {runtime: contaner, reason: cheap}"], 0, "'contaner' is not one of container, microvm, vm"),
+        (["force: {runtime: vm}"], 0, "workloads.worker.force.reason: is missing"),
+        (["stateful: true", "replicas: 0"], 1, "0 (scale to zero) contradicts stateful: true"),
+        (["talks_to: [worker]"], 0, "a workload cannot talk to itself"),
+        (["talks_to: [ledgr]"], 0, "'ledgr' is not a workload; did you mean ledger?"),
+        (["runs_on: lambda"], 0, "'lambda' is not one of container, microvm, vm"),
+        (["decided_on: yesterday"], 0, "workloads.worker.decided_on: 'yesterday': "),
+    ],
+)
+def test_contradictions_name_line_and_field_and_write_nothing(tmp_path, lines, offset, told):
+    file, line = with_worker(tmp_path, *lines)
+    result = check_spec(file)
+    assert result.returncode == 1
+    assert f"{file}:{line + offset}: workloads.worker" in result.stderr
+    assert told in result.stderr
+    assert "Traceback" not in result.stderr and result.stdout == ""
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_hard_isolation_and_a_forced_container_contradict_each_other(tmp_path):
+    text = (ROOT / "platform.yaml").read_text()
+    assert "      isolation: low\n" in text
+    text = text.replace("      isolation: low\n", "      isolation: hard\n").replace(
+        "    public: true\n", "    public: true\n    force: {runtime: container, reason: cheap}\n"
+    )
+    file = tmp_path / "platform.yaml"
+    file.write_text(text)
+    result = check_spec(file)
+    line = text[: text.index("force:")].count("\n") + 1
+    assert f"{file}:{line}: workloads.web.force.runtime: container is forced, but only vm" in result.stderr
+    assert "hard-isolation" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ("{name: x, when: {isolaton: hard}, at_least: vm, reason: ours}", "'isolaton' is not a question"),
+        ("{name: x, when: {isolation: low}, at_least: vm, reason: ours}", "could weaken a placement"),
+        ("{name: x, at_least: vm}", "rules.vetoes[0].reason: is missing"),
+        ("{name: x, at_least: vm, reason: ours, becuase: x}", "is not a known field; allowed are name, when, reason"),
+    ],
+)
+def test_an_operators_rule_that_is_wrong_is_told_by_line(tmp_path, rule, told):
+    text = (ROOT / "platform.yaml").read_text() + f"\nrules:\n  vetoes:\n    - {rule}\n"
+    message = refused(tmp_path, text)
+    assert message.startswith(f"platform.yaml:{text.count(chr(10))}: rules.vetoes[0]")
+    assert told in message
+
+
+def test_no_more_than_a_hundred_faults_are_told(tmp_path):
+    aliases = "a: &a 1\nb: [" + "*a, " * 500_000 + "]\n"
+    assert len(refused(tmp_path, aliases).splitlines()) == 100
+
+
+def test_the_schema_for_editors_is_current():
+    assert (ROOT / SCHEMA).read_text() == schema_text(), "run `python -m infra.spec --write-schema`"
+
+
+def as_json(file: Path):
+    return json.loads(json.dumps(yaml.safe_load(file.read_text()), default=str))
+
+
+@pytest.mark.parametrize("file", ["platform.yaml", "docs/migration/estate.yaml"])
+def test_the_schema_accepts_what_the_loader_accepts(file):
+    jsonschema.Draft202012Validator.check_schema(json.loads(schema_text()))
+    jsonschema.validate(as_json(ROOT / file), json.loads(schema_text()))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda spec: spec["workloads"]["web"]["checklist"].update(isolation="hrad"),
+        lambda spec: spec["workloads"]["web"].update(package="postgresql"),
+        lambda spec: spec["workloads"]["web"]["resources"].update(memory="64MB"),
+        lambda spec: spec.update(rules={"vetoes": [{"name": "x", "when": {"colour": "red"}, "at_least": "vm"}]}),
+    ],
+)
+def test_the_schema_refuses_what_the_loader_refuses(change):
+    spec = as_json(ROOT / "platform.yaml")
+    change(spec)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(spec, json.loads(schema_text()))
