@@ -1,5 +1,5 @@
-# Copyright The hybrid platform authors
-# SPDX-License-Identifier: Apache-2.0
+#!/usr/bin/python
+# Apache-2.0 (see LICENSE)
 """Load one nftables table so that a mistake in it cannot lock anybody out for good."""
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ options:
     description: Name of the transient systemd unit that restores.
     type: str
     default: nftables-revert
-author: [The hybrid platform authors (@hybrid-platform)]
+author: The hybrid platform authors
 attributes:
   check_mode:
     support: full
