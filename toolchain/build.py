@@ -79,7 +79,7 @@ def build(name: str, report: Report = print) -> Path:
     destination = cache_directory() / "programs" / f"{name}-{program.version}-{program.key()}"
     if destination.is_dir():
         return destination
-    with _only_builder(destination.parent, name, report):
+    with only_builder(destination.parent, name, report):
         if not destination.is_dir():
             _build_all(program, destination, report)
     return destination
@@ -105,7 +105,7 @@ def _on_path(program: Program) -> Path | None:
 
 
 @contextlib.contextmanager
-def _only_builder(directory: Path, name: str, report: Report) -> Iterator[None]:
+def only_builder(directory: Path, name: str, report: Report) -> Iterator[None]:
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / f".{name}.lock").open("w") as lock:
         started = time.monotonic()

@@ -1,6 +1,56 @@
+"""The local target: the whole platform on this Linux machine."""
+
+from __future__ import annotations
+
 import pulumi
+
+from infra.machines.accelerator import accelerator
+from infra.machines.state import addresses, gateway, state, subnet
+from infra.placement import Plan
+from infra.targets import Platform
+from infra.targets.local.cluster import Cluster
+from infra.targets.local.context import Context, has_cluster, key_path, machine_names
+from infra.targets.local.network import Network
+from infra.targets.local.ssh_key import SshKey
+from infra.targets.local.vm_tier import VmTier
+
+DRIVERS = ("auto", "qemu", "nspawn")
+
+
 class LocalTarget:
-    def __init__(self, config): ...
-    def deploy(self, plan):
-        from infra.targets import Platform
-        return Platform("x", {}, pulumi.Output.secret("k"), {})
+    """Deploys a plan to machines on a bridge of this host."""
+
+    def __init__(self, config: pulumi.Config) -> None:
+        driver = config.get("machine_driver") or "auto"
+        if driver not in DRIVERS:
+            raise pulumi.RunError(
+                f"hybrid-platform:machine_driver is {driver!r}; it must be one of {', '.join(DRIVERS)}"
+            )
+        self._driver = driver
+
+    def deploy(self, plan: Plan) -> Platform:
+        here = state()
+        network_range = subnet(here)
+        context = Context(
+            plan=plan,
+            state=here,
+            subnet=network_range,
+            addresses=addresses(network_range, machine_names(plan)),
+            driver=self._resolved_driver(),
+            network=Network("network", here.bridge, str(network_range), gateway(network_range)),
+            ssh_key=SshKey("ssh-key", str(key_path(here))),
+        )
+        VmTier(context)
+        cluster = Cluster(context) if has_cluster(plan) else None
+
+        return Platform(
+            app_url="",
+            inventory=context.inventory().to_ansible(),
+            kubeconfig=cluster.kubeconfig if cluster else "",
+            machines={},
+        )
+
+    def _resolved_driver(self) -> str:
+        if self._driver == "auto":
+            return "qemu" if accelerator().is_hardware else "nspawn"
+        return self._driver

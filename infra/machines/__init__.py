@@ -1,0 +1,1 @@
+"""Run machines on this Linux host: golden image in, SSH out. Knows nothing of Pulumi or of plans."""

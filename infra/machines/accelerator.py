@@ -1,0 +1,83 @@
+"""What QEMU can accelerate with here, found by booting a probe guest.
+
+/dev/kvm alone proves nothing: on some hosts it exists and stock kernels crash on it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.machines.host import CommandError, run
+from infra.machines.state import write_atomically
+from toolchain.build import cache_directory
+
+PROBE_SECONDS = 20
+_ALIVE = b"Run /init as init process"
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    name: str
+
+    @property
+    def arguments(self) -> list[str]:
+        return (
+            ["-accel", "kvm", "-cpu", "host"] if self.name == "kvm" else ["-accel", "tcg,thread=multi", "-cpu", "max"]
+        )
+
+    @property
+    def is_hardware(self) -> bool:
+        return self.name == "kvm"
+
+
+def accelerator() -> Accelerator:
+    """Probed once for each boot of the host, then remembered."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    remembered = cache_directory() / "accelerator.json"
+    if remembered.exists() and (known := json.loads(remembered.read_text()))["boot"] == boot:
+        return Accelerator(known["name"])
+    name = "kvm" if Path("/dev/kvm").exists() and _probe_guest_boots() else "tcg"
+    write_atomically(remembered, json.dumps({"boot": boot, "name": name}))
+    return Accelerator(name)
+
+
+def _probe_guest_boots() -> bool:
+    """Whether a stock kernel reaches its first process under KVM."""
+    try:
+        kernel = _stock_kernel()
+    except (CommandError, StopIteration):
+        return False
+    with tempfile.TemporaryDirectory() as directory:
+        initrd = Path(directory) / "initrd"
+        # An archive with nothing but an empty /init: getting as far as running it is the proof.
+        (Path(directory) / "init").touch(mode=0o755)
+        archive = subprocess.run(["cpio", "-o", "-H", "newc"], input=b"init\n", cwd=directory, capture_output=True)
+        initrd.write_bytes(archive.stdout)
+        command = ["qemu-system-x86_64", "-machine", "q35", *Accelerator("kvm").arguments, "-m", "256"]
+        command += ["-kernel", str(kernel), "-initrd", str(initrd), "-append", "console=ttyS0 panic=-1"]
+        command += ["-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot"]
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_SECONDS)
+        except subprocess.TimeoutExpired as expired:
+            return _ALIVE in (expired.stdout or b"")
+        return _ALIVE in done.stdout
+
+
+def _stock_kernel() -> Path:
+    """The host's own kernel file, else Debian's cloud kernel from the host's apt."""
+    own = Path(f"/boot/vmlinuz-{Path('/proc/sys/kernel/osrelease').read_text().strip()}")
+    if own.exists():
+        return own
+    with tempfile.TemporaryDirectory() as directory:
+        depends = run("apt-cache", "depends", "--important", "linux-image-cloud-amd64")
+        package = next(line.split()[-1] for line in depends.splitlines() if "linux-image-" in line.split()[-1])
+        kept = cache_directory() / f"{package}.vmlinuz"
+        if not kept.exists():
+            subprocess.run(["apt-get", "download", package], cwd=directory, check=True, capture_output=True)
+            run("dpkg-deb", "-x", str(next(Path(directory).glob("*.deb"))), f"{directory}/x")
+            run("cp", str(next(Path(directory, "x/boot").glob("vmlinuz-*"))), str(kept))
+        return kept

@@ -1,0 +1,78 @@
+"""A control group for one machine, on hosts where no systemd makes it.
+
+With cgroup v1 or a hybrid host that is one directory in every hierarchy, with v2 a single one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+
+ROOT = Path("/sys/fs/cgroup")
+_PERIOD = 100_000
+
+
+class ControlGroup:
+    def __init__(self, scope: str) -> None:
+        self._directories = [hierarchy / scope for hierarchy in _hierarchies()]
+
+    def create(self) -> None:
+        for directory in self._directories:
+            directory.mkdir(exist_ok=True)
+            # A cpuset takes no process before it has been told its processors.
+            for file in ("cpuset.cpus", "cpuset.mems"):
+                if (directory.parent / file).exists():
+                    (directory / file).write_text((directory.parent / file).read_text())
+
+    def add(self, pid: int) -> None:
+        for directory in self._directories:
+            (directory / "cgroup.procs").write_text(str(pid))
+
+    def limit(self, memory: int, cpu: float) -> None:
+        """Memory in bytes; cpu in processors."""
+        quota = int(cpu * _PERIOD)
+        for directory in self._directories:
+            for file, value in (
+                ("memory.limit_in_bytes", str(memory)),
+                ("memory.max", str(memory)),
+                ("cpu.cfs_quota_us", str(quota)),
+                ("cpu.max", f"{quota} {_PERIOD}"),
+            ):
+                if (directory / file).exists():
+                    (directory / file).write_text(value)
+
+    def deny_block_devices(self) -> None:
+        """Where the device controller is there: the host's disks are out of reach, also through a stray node."""
+        for directory in self._directories:
+            if (directory / "devices.deny").exists():
+                (directory / "devices.deny").write_text("b *:* rwm")
+
+    def remove(self) -> None:
+        """Ends what is left in it, and removes it with everything below."""
+        for directory in self._directories:
+            for sub in sorted(directory.rglob("cgroup.procs"), reverse=True) if directory.exists() else []:
+                _end_all(sub)
+                with contextlib.suppress(OSError):
+                    sub.parent.rmdir()
+
+
+def _end_all(processes: Path) -> None:
+    for _ in range(50):
+        try:
+            pids = processes.read_text().split()
+        except OSError:
+            return
+        if not pids:
+            return
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), 9)
+        time.sleep(0.05)
+
+
+def _hierarchies() -> list[Path]:
+    if (ROOT / "cgroup.controllers").exists():
+        return [ROOT]
+    return sorted(p for p in ROOT.iterdir() if p.is_dir() and not p.is_symlink() and (p / "cgroup.procs").exists())

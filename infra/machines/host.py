@@ -1,0 +1,42 @@
+"""Commands of the host, run with their errors told in full."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class CommandError(Exception):
+    """A command failed; str() is the command and what it said."""
+
+
+def run(*command: str, stdin: str | None = None, timeout: float | None = 300) -> str:
+    """Its standard output.
+
+    Raises:
+        CommandError: if it exits non-zero.
+    """
+    done = subprocess.run(command, input=stdin or "", capture_output=True, text=True, timeout=timeout)
+    if done.returncode != 0:
+        raise CommandError(f"`{' '.join(command)}` exited with {done.returncode}: {_last_lines(done)}")
+    return done.stdout
+
+
+def run_streaming(command: Sequence[str], cwd: Path) -> None:
+    """Run it with its output going where ours goes.
+
+    Raises:
+        CommandError: if it exits non-zero; what went wrong has been printed already.
+    """
+    code = subprocess.run(command, stdin=subprocess.DEVNULL, cwd=cwd).returncode
+    if code != 0:
+        raise CommandError(f"`{' '.join(command)}` exited with {code}")
+
+
+def succeeds(*command: str) -> bool:
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
+
+
+def _last_lines(done: subprocess.CompletedProcess[str]) -> str:
+    return "\n".join((done.stderr + done.stdout).strip().splitlines()[-15:])

@@ -1,0 +1,100 @@
+"""A machine as a system container: the image's own systemd and packages on the host's kernel."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+from infra.machines import node_privileges
+from infra.machines.cgroup import ControlGroup
+from infra.machines.config import MachineConfig
+from infra.machines.host import run
+from infra.machines.seed import take_seed
+
+REBOOT_REQUESTED = 133
+# Beyond what nspawn withholds by default: a machine of the VM tier makes no device nodes and traces nothing.
+_WITHHELD = ("CAP_MKNOD", "CAP_SYS_PTRACE", "CAP_SYS_RAWIO", "CAP_SYS_NICE", "CAP_SYS_TTY_CONFIG", "CAP_AUDIT_CONTROL")
+
+
+def host_has_systemd() -> bool:
+    return Path("/run/systemd/system").is_dir()
+
+
+class NspawnDriver:
+    """Starts and stops one machine; mounts happen in the supervisor's own mount namespace."""
+
+    def __init__(self, config: MachineConfig, directory: Path) -> None:
+        self.config = config
+        self._root = directory / "root"
+        self._data = directory / "data"
+        self._console = directory / "console.log"
+        self._cgroup = None if host_has_systemd() else ControlGroup(config.scope)
+
+    def prepare(self) -> None:
+        layers = {name: self._root / name for name in ("upper", "work", "merged")}
+        for layer in layers.values():
+            layer.mkdir(parents=True, exist_ok=True)
+        options = f"lowerdir={self.config.image}/root,upperdir={layers['upper']},workdir={layers['work']}"
+        run("mount", "-t", "overlay", "overlay", "-o", options, str(layers["merged"]))
+        take_seed(self._root.parent, layers["merged"])
+        if self.config.data_disk:
+            self._data.mkdir(exist_ok=True)
+            run("mount", "-o", "loop,nodev,nosuid", self.config.data_disk, str(self._data))
+        if self._cgroup:
+            self._cgroup.remove()
+            self._cgroup.create()
+            self._cgroup.limit(self.config.memory, self.config.cpu)
+            if not self.config.kubernetes_node:
+                self._cgroup.deny_block_devices()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        with self._console.open("ab") as console:
+            return subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", *self._command()],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                env=os.environ | self._environment(),
+                preexec_fn=self._enter_cgroup,
+            )
+
+    def wants_restart(self, process: subprocess.Popen[bytes]) -> bool:
+        """After a reboot inside, or when it was killed; not after a power-off inside."""
+        return process.returncode != 0
+
+    def stop(self, process: subprocess.Popen[bytes]) -> None:
+        process.send_signal(signal.SIGTERM)
+
+    def clean_up(self) -> None:
+        if self._cgroup:
+            self._cgroup.remove()
+
+    def apply_limits(self) -> None:
+        if self._cgroup:
+            self._cgroup.limit(self.config.memory, self.config.cpu)
+
+    def _enter_cgroup(self) -> None:
+        if self._cgroup:
+            self._cgroup.add(os.getpid())
+
+    def _command(self) -> list[str]:
+        command = ["systemd-nspawn", "--quiet", "--boot", f"--directory={self._root / 'merged'}"]
+        command += [f"--machine={self.config.scope}", f"--network-bridge={self.config.bridge}"]
+        command += ["--resolv-conf=off", "--timezone=off", "--link-journal=no", "--settings=no"]
+        # read-only: with an interactive console nobody drains, PID 1 can block on it.
+        command += ["--console=read-only"]
+        command += [] if host_has_systemd() else ["--register=no", "--keep-unit"]
+        if self.config.data_disk:
+            command.append(f"--bind={self._data}:/srv/data")
+        if self.config.kubernetes_node:
+            command += [privilege.nspawn_argument for privilege in node_privileges.PRIVILEGES]
+        else:
+            command.append(f"--drop-capability={','.join(_WITHHELD)}")
+        return [*command, "systemd.show_status=no"]
+
+    def _environment(self) -> dict[str, str]:
+        if self.config.kubernetes_node:
+            return dict(node_privileges.ENVIRONMENT)
+        return {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}

@@ -1,0 +1,96 @@
+"""The elastic tier: upstream Kubernetes on a machine of its own, and what runs in it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pulumi
+
+from infra.inventory import CONTROL_PLANE, Inventory
+from infra.placement import Runtime
+from infra.targets.local.context import CLUSTER_MACHINE, Context
+from infra.targets.local.golden_image import GoldenImage
+from infra.targets.local.machine import Machine
+from infra.targets.local.playbook import Playbook
+from infra.targets.local.programs import Programs
+from infra.targets.local.vm_tier import machine_inputs, role_packages
+
+PROGRAMS = ("kubernetes", "containerd", "runc", "cni-plugins", "kube-router", "gvisor", "coredns")
+SYSTEM_RESERVE = 1792 * 2**20
+"""Bytes for the control plane and the node's own programs; measured: they use about 1.05 GB."""
+
+
+class Cluster(pulumi.ComponentResource):
+    """Attributes:
+    kubeconfig: an administrator's, as text (secret).
+    configured: the run after which the cluster takes workloads.
+    """
+
+    kubeconfig: pulumi.Output[str]
+
+    def __init__(self, context: Context, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("hybrid:local:Cluster", "cluster", None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        kubeconfig = kubeconfig_path(context)
+        self.programs = Programs("programs", PROGRAMS, str(context.state.directory / "programs"), child)
+        packages = role_packages("kubernetes_control_plane", "kubernetes_node")
+        image = GoldenImage("debian-13-kubernetes", "debian-13", packages, child)
+        elastic = context.plan.on(Runtime.CONTAINER, Runtime.MICROVM)
+        wanted = sum(w.resources.memory * max(1, w.replicas) for w in elastic.values())
+        self.machine = Machine(
+            CLUSTER_MACHINE,
+            machine_inputs(
+                context,
+                CLUSTER_MACHINE,
+                workload="cluster",
+                image=image,
+                memory=SYSTEM_RESERVE + 2 * wanted,
+                cpu=float(os.cpu_count() or 1),
+                kubernetes_node=True,
+            ),
+            pulumi.ResourceOptions(parent=self, depends_on=[context.network]),
+        )
+        hosts = tuple(h for h in context.inventory().hosts if CONTROL_PLANE in h.groups)
+        self.configured = Playbook(
+            "cluster-configuration",
+            "cluster.yml",
+            Inventory(hosts).to_ansible(),
+            {
+                "kubernetes_binaries_source": self.programs.path,
+                "kubernetes_control_plane_kubeconfig_destination": str(kubeconfig),
+            },
+            [self.machine.instance_id, self.programs.keys],
+            child,
+        )
+        self.services = Playbook(
+            "cluster-services",
+            "cluster-services.yml",
+            LOCALHOST,
+            {"cluster_services_kubeconfig": str(kubeconfig)},
+            [self.machine.instance_id],
+            pulumi.ResourceOptions(parent=self, depends_on=[self.configured]),
+        )
+        self.kubeconfig = pulumi.Output.secret(self.configured.urn.apply(lambda _: _text(kubeconfig)))
+        self.register_outputs({})
+
+
+LOCALHOST: dict[str, Any] = {
+    "all": {
+        "hosts": {
+            "localhost": {
+                "ansible_connection": "local",
+                "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            }
+        }
+    }
+}
+
+
+def kubeconfig_path(context: Context) -> Path:
+    return context.state.directory / "kubeconfig"
+
+
+def _text(file: Path) -> str:
+    return file.read_text() if file.exists() else ""

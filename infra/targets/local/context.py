@@ -1,0 +1,91 @@
+"""What every part of this target needs to know of the platform that it is a part of."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.inventory import CONTROL_PLANE, NODES, VM_TIER, Host, Inventory, group_name
+from infra.machines.state import State
+from infra.placement import Plan, Runtime
+from infra.targets.local.machine import known_hosts
+from infra.targets.local.network import Network
+from infra.targets.local.ssh_key import SshKey
+
+CLUSTER_MACHINE = "cluster-0"
+
+
+@dataclass(frozen=True)
+class Context:
+    """Attributes:
+    addresses: of every machine of the plan, by its name.
+    driver: nspawn or qemu.
+    """
+
+    plan: Plan
+    state: State
+    subnet: ipaddress.IPv4Network
+    addresses: dict[str, str]
+    driver: str
+    network: Network
+    ssh_key: SshKey
+
+    @property
+    def gateway(self) -> str:
+        return str(self.subnet[1])
+
+    def connection(self, machine: str) -> dict[str, Any]:
+        """How Ansible reaches a machine; its host key is known before it first boots."""
+        known = known_hosts(self.state, machine)
+        return {
+            "ansible_host": self.addresses[machine],
+            "ansible_user": "root",
+            "ansible_ssh_private_key_file": str(key_path(self.state)),
+            "ansible_ssh_common_args": f"-o UserKnownHostsFile={known} -o StrictHostKeyChecking=yes",
+            "ansible_python_interpreter": "/usr/bin/python3",
+        }
+
+    def inventory(self) -> Inventory:
+        hosts = [
+            Host(
+                machine,
+                (VM_TIER, group_name(workload)),
+                self.connection(machine) | {"workload": workload, "workload_package": spec.package or ""},
+            )
+            for workload, spec in self.plan.on(Runtime.VM).items()
+            for machine in machines_of(workload, spec.replicas)
+        ]
+        if has_cluster(self.plan):
+            hosts.append(Host(CLUSTER_MACHINE, (CONTROL_PLANE, NODES), self.connection(CLUSTER_MACHINE)))
+        return Inventory(tuple(hosts))
+
+    def sources_of(self, workload: str) -> list[str]:
+        """The addresses from which the callers of a workload reach it; pods come from their node's."""
+        elastic = self.plan.on(Runtime.CONTAINER, Runtime.MICROVM)
+        found = set[str]()
+        for caller in self.plan.callers_of(workload):
+            if caller in elastic:
+                found.add(self.addresses[CLUSTER_MACHINE])
+            else:
+                replicas = self.plan.spec.workloads[caller].replicas
+                found.update(self.addresses[m] for m in machines_of(caller, replicas))
+        return sorted(found)
+
+
+def key_path(state: State) -> Path:
+    return state.directory / "ssh" / "id_ed25519"
+
+
+def machines_of(workload: str, replicas: int) -> list[str]:
+    return [f"{workload}-{ordinal}" for ordinal in range(replicas)]
+
+
+def has_cluster(plan: Plan) -> bool:
+    return bool(plan.on(Runtime.CONTAINER, Runtime.MICROVM))
+
+
+def machine_names(plan: Plan) -> list[str]:
+    vms = [m for w, spec in plan.on(Runtime.VM).items() for m in machines_of(w, spec.replicas)]
+    return vms + ([CLUSTER_MACHINE] if has_cluster(plan) else [])

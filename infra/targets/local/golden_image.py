@@ -1,0 +1,107 @@
+"""Golden images: a root directory built once from its inputs and shared by the machines that start from it.
+
+Images are kept in the cache beside the compiled programs, named by the digest of what they are made
+from; an image is built in a directory aside and renamed when it is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pulumi
+from pulumi.dynamic import Resource
+
+from infra.machines.host import run_streaming
+from infra.machines.state import PROJECT
+from infra.targets.local import ansible
+from infra.targets.local.dynamic import ModuleProvider, Values
+from toolchain.build import cache_directory, only_builder
+
+REPLACE_ON: tuple[str, ...] = ()
+PLAYBOOK = "golden-image.yml"
+FORMAT = 1
+"""Raise it when the way in which images are put together changes."""
+
+
+class GoldenImage(Resource, module="local", name="GoldenImage"):
+    """An image of one OS release with some packages.
+
+    Attributes:
+        digest: names the image; machines are replaced when it changes.
+        path: directory with `root/` and `manifest.json`.
+    """
+
+    digest: pulumi.Output[str]
+    path: pulumi.Output[str]
+
+    def __init__(
+        self, name: str, release: str, packages: Sequence[str], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        self.digest_now = image_digest(release, packages)
+        inputs = {
+            "name": name,
+            "release": release,
+            "packages": sorted(packages),
+            "digest": self.digest_now,
+            "path": str(image_directory(name, self.digest_now)),
+        }
+        super().__init__(ModuleProvider(__name__), name, inputs, opts)
+
+
+def image_digest(release: str, packages: Sequence[str]) -> str:
+    made_of = [FORMAT, release, sorted(packages), ansible.content_digest(PLAYBOOK)]
+    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
+
+
+def image_directory(name: str, digest: str) -> Path:
+    return cache_directory() / "images" / f"{name}-{digest}"
+
+
+def create(inputs: Values) -> Values:
+    build(inputs["name"], inputs["release"], inputs["packages"], Path(inputs["path"]))
+    return {}
+
+
+def update(inputs: Values, old: Values) -> Values:
+    return create(inputs)
+
+
+def delete(outputs: Values) -> None:
+    """Images stay in the cache, like compiled programs; `make clean-cache` removes both."""
+
+
+def is_intact(outputs: Values) -> bool:
+    return (Path(outputs["path"]) / "manifest.json").exists()
+
+
+def build(name: str, release: str, packages: Sequence[str], destination: Path) -> None:
+    if destination.is_dir():
+        return
+    with only_builder(destination.parent, name, print):
+        if destination.is_dir():
+            return
+        for leftover in destination.parent.glob(f"{name}-*.building"):
+            shutil.rmtree(leftover)
+        unfinished = destination.with_name(destination.name + ".building")
+        unfinished.mkdir(parents=True)
+        # In a mount namespace of its own: whatever kills the build, no mount outlives it.
+        run_streaming(
+            ["unshare", "--mount", "--propagation", "private"]
+            + [
+                sys.executable,
+                "-u",
+                "-m",
+                "infra.targets.local.image_build",
+                name,
+                release,
+                str(unfinished),
+                *packages,
+            ],
+            cwd=PROJECT,
+        )
+        unfinished.rename(destination)

@@ -1,0 +1,186 @@
+"""A machine: an image, a driver, an address; its root is thrown away with it, its data disk is not."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import Resource
+
+from infra.machines import supervisor
+from infra.machines.config import FILE, MachineConfig
+from infra.machines.nspawn import host_has_systemd
+from infra.machines.seed import prepare_seed
+from infra.machines.state import PROJECT, State, state, write_atomically
+from infra.targets.local.dynamic import ModuleProvider, Values
+
+REPLACE_ON = ("image", "driver", "address", "data_disk", "authorized_key", "kubernetes_node")
+BOOT_WITHIN = {"nspawn": 60.0, "qemu": 300.0}
+
+
+class Machine(Resource, module="local", name="Machine"):
+    """A running machine that answers on SSH.
+
+    Attributes:
+        instance_id: another one means a fresh root: whatever configured it has to run again.
+        host_key: the public SSH host key.
+    """
+
+    instance_id: pulumi.Output[str]
+    host_key: pulumi.Output[str]
+
+    def __init__(self, name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None = None) -> None:
+        declared = {"instance_id": None, "host_key": None}
+        super().__init__(ModuleProvider(__name__), name, {"name": name} | dict(inputs) | declared, opts)
+
+
+def create(inputs: Values) -> Values:
+    directory = state().machine(inputs["name"])
+    _remove(inputs["name"])
+    directory.mkdir(parents=True, mode=0o700)
+    config = _config(inputs)
+    host_key = prepare_seed(config, directory, inputs["authorized_key"])
+    write_atomically(known_hosts(state(), config.name), f"{_address(config)} {host_key}\n")
+    config.write(directory)
+    _start(config, directory)
+    return {"instance_id": uuid.uuid4().hex, "host_key": host_key}
+
+
+def update(inputs: Values, old: Values) -> Values:
+    """Change the limits in place; start the machine if it is down; make it anew if its root is gone."""
+    directory = state().machine(inputs["name"])
+    if not (directory / FILE).exists() or (directory / "seed").exists():
+        return create(inputs)
+    config = _config(inputs)
+    must_restart = config.driver == "qemu" and (config.memory, config.cpu) != (old["memory"], old["cpu"])
+    config.write(directory)
+    if must_restart:
+        supervisor.stop(directory)
+    if supervisor.is_running(directory):
+        supervisor.signal_supervisor(directory, signal.SIGHUP)
+        _limit_unit(config)
+    _start(config, directory)
+    return {"instance_id": old["instance_id"], "host_key": old["host_key"]}
+
+
+def delete(outputs: Values) -> None:
+    _remove(outputs["name"])
+
+
+def is_intact(outputs: Values) -> bool:
+    return supervisor.is_running(state().machine(outputs["name"]))
+
+
+def known_hosts(state: State, name: str) -> Path:
+    return state.directory / "ssh" / "known_hosts" / name
+
+
+def _remove(name: str) -> None:
+    directory = state().machine(name)
+    supervisor.stop(directory)
+    if (directory / FILE).exists():
+        # A supervisor that was killed could not clean up after itself.
+        supervisor.driver_of(directory).clean_up()
+    shutil.rmtree(directory, ignore_errors=True)
+    known_hosts(state(), name).unlink(missing_ok=True)
+
+
+def _config(inputs: Values) -> MachineConfig:
+    return MachineConfig(
+        name=inputs["name"],
+        scope=f"{state().bridge}-{inputs['name']}",
+        driver=inputs["driver"],
+        image=inputs["image"],
+        bridge=inputs["bridge"],
+        address=inputs["address"],
+        gateway=inputs["gateway"],
+        memory=int(inputs["memory"]),
+        cpu=float(inputs["cpu"]),
+        data_disk=inputs["data_disk"],
+        kubernetes_node=bool(inputs["kubernetes_node"]),
+    )
+
+
+def _start(config: MachineConfig, directory: Path) -> None:
+    if not supervisor.is_running(directory):
+        command = ["unshare", "--mount", "--propagation", "private"]
+        command += [sys.executable, "-m", "infra.machines.supervisor", str(directory)]
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT)}
+        if host_has_systemd():
+            _start_unit(config, command, environment)
+        else:
+            _start_detached(directory, command, environment)
+    _wait_until_it_answers(config, directory)
+
+
+def _start_unit(config: MachineConfig, command: list[str], environment: dict[str, str]) -> None:
+    limits = [f"MemoryMax={config.memory}", f"CPUQuota={round(config.cpu * 100)}%"]
+    properties = ["Delegate=yes", "Restart=on-failure", "KillMode=mixed", "DevicePolicy=auto", *limits]
+    unit = ["systemd-run", "--quiet", "--collect", f"--unit={config.scope}"]
+    unit += [f"--property={p}" for p in properties] + [f"--setenv={k}={v}" for k, v in environment.items()]
+    subprocess.run([*unit, *command], check=True, stdin=subprocess.DEVNULL)
+
+
+def _limit_unit(config: MachineConfig) -> None:
+    if host_has_systemd():
+        limits = [f"MemoryMax={config.memory}", f"CPUQuota={round(config.cpu * 100)}%"]
+        subprocess.run(["systemctl", "set-property", "--runtime", f"{config.scope}.service", *limits], check=True)
+
+
+def _start_detached(directory: Path, command: list[str], environment: dict[str, str]) -> None:
+    with (directory / "supervisor.log").open("ab") as log:
+        # Its own session, and nothing of ours held open: it must outlive `pulumi up` and never block its pipes.
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env=environment,
+            start_new_session=True,
+        )
+
+
+def _wait_until_it_answers(config: MachineConfig, directory: Path) -> None:
+    started = time.monotonic()
+    said = started
+    while time.monotonic() - started < BOOT_WITHIN[config.driver]:
+        if _ssh_answers(_address(config)):
+            return
+        if time.monotonic() - started > 2 and not supervisor.is_running(directory):
+            break
+        if time.monotonic() - said > 15:
+            said = time.monotonic()
+            print(f"{config.name}: booting ({config.driver}), {said - started:.0f} s", flush=True)
+        time.sleep(0.2)
+    raise RuntimeError(f"{config.name} does not answer on SSH.\n{_last_lines(directory)}")
+
+
+def _ssh_answers(address: str) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((address, 22), timeout=2) as connection:
+        return connection.recv(4) == b"SSH-"
+    return False
+
+
+def _address(config: MachineConfig) -> str:
+    return config.address.partition("/")[0]
+
+
+def _last_lines(directory: Path) -> str:
+    lines: list[str] = []
+    for log in ("supervisor.log", "console.log"):
+        file = directory / log
+        if file.exists():
+            lines += [f"{file}:", *file.read_text(errors="replace").splitlines()[-10:]]
+    return "\n".join(lines)

@@ -1,0 +1,161 @@
+"""The VM tier: a machine for each member of each workload that was placed on VMs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pulumi
+import yaml
+
+from infra.inventory import Inventory
+from infra.machines.state import PROJECT
+from infra.placement import Runtime
+from infra.spec import Workload
+from infra.targets.local.context import Context, machines_of
+from infra.targets.local.data_disk import DataDisk
+from infra.targets.local.golden_image import GoldenImage
+from infra.targets.local.machine import Machine
+from infra.targets.local.password import Password
+from infra.targets.local.playbook import Playbook
+
+OS_RESERVE = 192 * 2**20
+"""Bytes that a machine has beyond its workload's, for its own system."""
+
+
+class VmTier(pulumi.ComponentResource):
+    """Attributes:
+    machines: by name.
+    passwords: of each caller of each database, by "<caller>@<workload>".
+    playbooks: the last run for each machine; what talks to the tier waits for them.
+    """
+
+    def __init__(self, context: Context, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("hybrid:local:VmTier", "vm-tier", None, opts)
+        self._context = context
+        self._images: dict[tuple[str, tuple[str, ...]], GoldenImage] = {}
+        self.machines: dict[str, Machine] = {}
+        self.passwords: dict[str, Password] = {}
+        self.playbooks: list[Playbook] = []
+        self.data_disks: dict[str, DataDisk] = {}
+        for name, workload in context.plan.on(Runtime.VM).items():
+            for machine in machines_of(name, workload.replicas):
+                self._member(machine, name, workload)
+        self.register_outputs({})
+
+    def _member(self, machine: str, name: str, workload: Workload) -> None:
+        child = pulumi.ResourceOptions(parent=self)
+        disk = None
+        if workload.resources.disk:
+            path = self._context.state.data_disk(machine)
+            disk = DataDisk(f"{machine}-data", str(path), workload.resources.disk, child)
+            self.data_disks[machine] = disk
+        self.machines[machine] = Machine(
+            machine,
+            machine_inputs(
+                self._context,
+                machine,
+                workload=name,
+                image=self._image(workload),
+                memory=workload.resources.memory + OS_RESERVE,
+                cpu=workload.resources.cpu,
+                data_disk=disk.path if disk else "",
+            ),
+            pulumi.ResourceOptions(parent=self, depends_on=[self._context.network]),
+        )
+        self.playbooks.append(
+            Playbook(
+                f"{machine}-configuration",
+                "vm-tier.yml",
+                Inventory(tuple(h for h in self._context.inventory().hosts if h.name == machine)).to_ansible(),
+                self._variables(machine, name, workload),
+                [self.machines[machine].instance_id],
+                child,
+            )
+        )
+
+    def _image(self, workload: Workload) -> GoldenImage:
+        """One image for each release and package: what a machine runs is in its image."""
+        key = (workload.os, (workload.package or "",))
+        if key not in self._images:
+            name = "-".join(filter(None, (workload.os, workload.package)))
+            packages = role_packages(workload.package) if workload.package else []
+            self._images[key] = GoldenImage(name, workload.os, packages, pulumi.ResourceOptions(parent=self))
+        return self._images[key]
+
+    def _variables(self, machine: str, name: str, workload: Workload) -> dict[str, Any]:
+        context = self._context
+        sources = context.sources_of(name)
+        variables: dict[str, Any] = {
+            "firewall_management_sources": [context.gateway],
+            "firewall_allow": [{"port": port, "sources": sources} for port in workload.ports],
+        }
+        if workload.package == "postgresql":
+            variables |= self._postgresql(machine, name, workload, sources)
+        return variables
+
+    def _postgresql(self, machine: str, name: str, workload: Workload, sources: list[str]) -> dict[str, Any]:
+        """A database named like the workload, owned by the first of its callers."""
+        callers = self._context.plan.callers_of(name)
+        for caller in callers:
+            self.passwords[f"{caller}@{name}"] = Password(
+                f"{caller}-{name}-password", opts=pulumi.ResourceOptions(parent=self)
+            )
+        return {
+            "postgresql_port": workload.ports[0],
+            "postgresql_memory_mb": workload.resources.memory // 2**20,
+            "postgresql_clients": [f"{source}/32" for source in sources],
+            "postgresql_databases": [{"name": name, "owner": callers[0]}] if callers else [],
+            "postgresql_users": [{"name": c, "password": self.passwords[f"{c}@{name}"].value} for c in callers],
+            "postgresql_ca_destination": str(ca_path(self._context, machine)),
+        }
+
+
+def ca_path(context: Context, machine: str) -> Path:
+    """Where the certificate of a machine's private authority is kept on this side."""
+    return context.state.directory / "ca" / f"{machine}.pem"
+
+
+def machine_inputs(
+    context: Context,
+    machine: str,
+    *,
+    workload: str,
+    image: GoldenImage,
+    memory: int,
+    cpu: float,
+    data_disk: pulumi.Input[str] = "",
+    kubernetes_node: bool = False,
+) -> dict[str, Any]:
+    return {
+        "workload": workload,
+        "driver": context.driver,
+        "image": image.path,
+        "bridge": context.network.bridge,
+        "address": f"{context.addresses[machine]}/{context.subnet.prefixlen}",
+        "gateway": context.gateway,
+        "memory": memory,
+        "cpu": cpu,
+        "data_disk": data_disk,
+        "kubernetes_node": kubernetes_node,
+        "authorized_key": context.ssh_key.public_key,
+    }
+
+
+def role_packages(*roles: str) -> list[str]:
+    """The Debian packages that roles need, which images have on board: `__<role>_packages` of their vars."""
+    found: list[str] = []
+    for role in roles:
+        file = PROJECT / "roles" / role / "vars" / "main.yml"
+        variables = (yaml.safe_load(file.read_text()) or {}) if file.exists() else {}
+        defaults_file = PROJECT / "roles" / role / "defaults" / "main.yml"
+        defaults = (yaml.safe_load(defaults_file.read_text()) or {}) if defaults_file.exists() else {}
+        for package in variables.get(f"__{role}_packages", []):
+            found.append(_filled_in(package, defaults))
+    return found
+
+
+def _filled_in(package: str, defaults: dict[str, Any]) -> str:
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)  # noqa: S701 (a package's name, not HTML)
+    return environment.from_string(package).render(defaults)
