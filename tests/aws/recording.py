@@ -1,0 +1,153 @@
+"""Deploy a stack as a whole under Pulumi's mocks, and keep every resource that it registers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import runpy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import yaml
+from pulumi.runtime import mocks, rpc, settings
+from pulumi.runtime.config import set_all_config
+from pulumi.runtime.stack import run_pulumi_func
+
+from policy.resources import Deployment, Resource
+
+CHECKOUT = Path(__file__).parents[2]
+PROJECT = "hybrid-platform"
+
+
+@dataclass
+class Recording:
+    """One deployment.
+
+    Attributes:
+        resources: in the order of registration.
+        outputs: what the stack exports.
+    """
+
+    resources: list[Resource] = field(default_factory=list)
+    outputs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def deployment(self) -> Deployment:
+        return Deployment(self.resources)
+
+
+def physical_id(type_: str, name: str) -> str:
+    return f"{type_.split(':')[-1]}-{name}"
+
+
+def invented(type_: str, name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What AWS would answer, as far as the program looks at it."""
+    label = inputs.get("name") or inputs.get("bucket") or name
+    state = {"arn": f"arn:aws:mock:eu-central-1:111122223333:{type_.split(':')[-1]}/{label}", "name": label}
+    extra: dict[str, dict[str, Any]] = {
+        "aws:ec2/vpcEndpoint:VpcEndpoint": {"prefixListId": f"pl-{name}"},
+        "aws:ec2/networkInterface:NetworkInterface": {"privateIp": f"10.64.128.{sum(name.encode()) % 250 + 4}"},
+        "aws:ec2/launchTemplate:LaunchTemplate": {"latestVersion": 1},
+        "aws:kms/key:Key": {"keyId": physical_id(type_, name)},
+        "aws:eks/cluster:Cluster": {
+            "endpoint": "https://mock.eks.invalid",
+            "certificateAuthority": {"data": "Y2VydA=="},
+            "vpcConfig": {**inputs.get("vpcConfig", {}), "clusterSecurityGroupId": "sg-of-eks"},
+        },
+        "aws:eks/nodeGroup:NodeGroup": {"resources": [{"autoscalingGroups": [{"name": f"eks-{name}"}]}]},
+        "aws:route53/zone:Zone": {"zoneId": f"zone-{name}"},
+        "aws:lb/loadBalancer:LoadBalancer": {
+            "dnsName": f"{name}.elb.invalid",
+            "arnSuffix": f"app/{name}/1",
+            "zoneId": "Z",
+        },
+        "aws:lb/targetGroup:TargetGroup": {"arnSuffix": f"targetgroup/{name}/1"},
+        "aws:ecr/repository:Repository": {"repositoryUrl": f"111122223333.dkr.ecr.invalid/{label}"},
+    }
+    return state | extra.get(type_, {})
+
+
+def in_clear(value: Any) -> Any:
+    """The value with its secrets unwrapped; what is secret is another test's business."""
+    if isinstance(value, dict):
+        return in_clear(value["value"]) if rpc.is_rpc_secret(value) else {k: in_clear(v) for k, v in value.items()}
+    return [in_clear(item) for item in value] if isinstance(value, list) else value
+
+
+class Answers(mocks.Mocks):
+    """Answers like a provider."""
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        return physical_id(args.typ, args.name), {**invented(args.typ, args.name, args.inputs), **args.inputs}
+
+    def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:
+        if args.token == "aws:ec2/getAmi:getAmi":
+            return {**args.args, "id": f"ami-of-{args.args['filters'][0]['values'][0]}"}
+        raise AssertionError(f"the program asks AWS for {args.token}, which nobody foresaw")
+
+
+class RecordingMonitor(mocks.MockMonitor):
+    """Writes down every registration with its options, which mocks alone do not get to see."""
+
+    def __init__(self) -> None:
+        super().__init__(Answers())
+        self.recording = Recording()
+
+    def RegisterResource(self, request: Any) -> Any:
+        response = super().RegisterResource(request)
+        if request.type != "pulumi:pulumi:Stack":
+            waits = set(request.dependencies)
+            for of_property in request.propertyDependencies.values():
+                waits.update(of_property.urns)
+            self.recording.resources.append(
+                Resource(
+                    type=request.type,
+                    name=request.name,
+                    urn=response.urn,
+                    props=in_clear(rpc.deserialize_properties(request.object)),
+                    provider=request.provider,
+                    parent=request.parent,
+                    depends_on=frozenset(waits),
+                    protect=request.protect,
+                    ignore_changes=tuple(request.ignoreChanges),
+                    delete_before_replace=request.deleteBeforeReplace,
+                )
+            )
+        return response
+
+
+def stack_config(stack: str) -> dict[str, Any]:
+    return yaml.safe_load((CHECKOUT / f"Pulumi.{stack}.yaml").read_text())["config"]
+
+
+def deploy(stack: str, edit: Callable[[dict[str, Any]], None] | None = None, spec: Path | None = None) -> Recording:
+    """Run `__main__.py` itself for one stack, with the configuration of its file (after `edit`)."""
+    config = stack_config(stack)
+    if edit:
+        edit(config[f"{PROJECT}:aws"])
+    if spec:
+        config[f"{PROJECT}:spec"] = str(spec)
+    flat = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
+
+    # One event loop and one root a deployment: Pulumi leaves tasks and the stack behind in the old ones.
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    settings.set_root_resource(None)
+    monitor = RecordingMonitor()
+    mocks.set_mocks(Answers(), project=PROJECT, stack=stack, preview=False, monitor=monitor)
+    set_all_config(flat)
+
+    def program() -> None:
+        runpy.run_path(str(CHECKOUT / "__main__.py"), run_name="__main__")
+        outputs = settings.get_root_resource().outputs
+        pulumi.Output.all(**outputs).apply(monitor.recording.outputs.update)
+
+    try:
+        loop.run_until_complete(run_pulumi_func(program))
+    finally:
+        loop.close()
+        asyncio.set_event_loop(None)
+    return monitor.recording

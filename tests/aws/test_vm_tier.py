@@ -1,0 +1,183 @@
+"""The VM tier: what a member keeps, what it may do, and how its root is replaced."""
+
+import base64
+import json
+import subprocess
+from itertools import pairwise
+
+import pytest
+from recording import deploy
+
+from infra.placement import Runtime
+
+
+def members(plan) -> dict[str, str]:
+    """Host and workload of every member that platform.yaml asks for."""
+    return {f"{name}-{n}": name for name, workload in plan.on(Runtime.VM).items() for n in range(workload.replicas)}
+
+
+def user_data(deployed, host: str) -> str:
+    return base64.b64decode(deployed.one("ec2/launchTemplate", f"vm-{host}").props["userData"]).decode()
+
+
+def test_every_member_has_interface_template_and_a_group_of_one(deployed, plan):
+    assert members(plan)
+    for host in members(plan):
+        group = deployed.one("autoscaling/group", f"vm-{host}").props
+        assert (group["minSize"], group["desiredCapacity"], group["maxSize"]) == (1, 1, 1)
+        template = deployed.one("ec2/launchTemplate", f"vm-{host}").props
+        (attached,) = template["networkInterfaces"]
+        assert attached == {"deviceIndex": 0, "networkInterfaceId": f"NetworkInterface-vm-{host}"}
+        interface = deployed.one("ec2/networkInterface", f"vm-{host}").props
+        zone = deployed.one("ec2/subnet", interface["subnetId"].removeprefix("Subnet-")).props["availabilityZone"]
+        assert group["availabilityZones"] == [zone]
+
+
+def test_stateful_workloads_keep_data_on_an_encrypted_volume_in_the_members_zone(deployed, plan):
+    stateful = [name for name, workload in plan.on(Runtime.VM).items() if workload.stateful]
+    assert stateful
+    for host, workload in members(plan).items():
+        volumes = [v for v in deployed.of("ebs/volume") if v.tags["hybrid:member"] == host]
+        assert len(volumes) == (1 if workload in stateful else 0)
+        for volume in volumes:
+            assert volume.props["encrypted"] and volume.props["type"] == "gp3" and volume.props["kmsKeyId"]
+            assert volume.props["size"] * 2**30 >= plan.spec.workloads[workload].resources.disk
+            group = deployed.one("autoscaling/group", f"vm-{host}").props
+            assert [volume.props["availabilityZone"]] == group["availabilityZones"]
+            assert volume.name.removesuffix("-data").endswith(host)
+            assert f"HYBRID_VOLUME=Volume-{volume.name}" in user_data(deployed, host)
+
+
+def test_machines_do_not_hold_a_volume_that_a_root_takes_along(deployed):
+    for template in deployed.of("ec2/launchTemplate"):
+        (root,) = template.props["blockDeviceMappings"]
+        assert root["ebs"]["encrypted"] == "true" and root["ebs"]["deleteOnTermination"] == "true"
+
+
+def test_sizes_hold_what_the_workload_asks_for(deployed, plan):
+    from infra.targets.aws.sizes import TYPES
+
+    for host, workload in members(plan).items():
+        cpus, gib = TYPES[deployed.one("ec2/launchTemplate", f"vm-{host}").props["instanceType"]]
+        wanted = plan.spec.workloads[workload].resources
+        assert cpus >= wanted.cpu and gib * 2**30 > wanted.memory
+
+
+def test_user_data_is_a_shell_script_without_syntax_errors(deployed, plan, tmp_path):
+    for host in members(plan):
+        script = tmp_path / host
+        script.write_text(user_data(deployed, host))
+        assert script.read_text().startswith("#!/bin/bash\n")
+        checked = subprocess.run(["bash", "-n", script], capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stderr
+
+
+def test_user_data_holds_no_secret(deployed, plan):
+    """It is stored in clear: names of secrets are welcome in it, values are not."""
+    for host, workload in members(plan).items():
+        text = user_data(deployed, host)
+        assert not any(word in text.lower() for word in ("begin private key", "aws_secret_access_key", "password="))
+        (secret,) = [s for s in deployed.of("secretsmanager/secret") if s.tags["hybrid:workload"] == workload]
+        assert f"HYBRID_SECRET={secret.props['name']}" in text
+    assert not deployed.of("secretsmanager/secretVersion"), "a secret's value would be in Pulumi's state"
+
+
+def test_a_member_joins_only_after_its_health_gate(deployed, plan):
+    for host in members(plan):
+        group = deployed.one("autoscaling/group", f"vm-{host}").props
+        (hook,) = group["initialLifecycleHooks"]
+        assert hook["lifecycleTransition"] == "autoscaling:EC2_INSTANCE_LAUNCHING"
+        assert hook["defaultResult"] == "ABANDON"
+        text = user_data(deployed, host)
+        assert f"--lifecycle-hook-name {hook['name']} " in text
+        assert text.index("try 600 healthy\n") < text.index("finish CONTINUE")
+        ports = " ".join(str(p) for p in plan.spec.workloads[members(plan)[host]].ports)
+        assert f"HYBRID_PORTS={ports}" in text
+
+
+@pytest.fixture(scope="module")
+def three_replicas(tmp_path_factory):
+    from recording import CHECKOUT
+
+    text = (CHECKOUT / "platform.yaml").read_text()
+    assert "    stateful: true\n" in text
+    spec = tmp_path_factory.mktemp("spec") / "platform.yaml"
+    spec.write_text(text.replace("    stateful: true\n", "    stateful: true\n    replicas: 3\n", 1))
+    return lambda edit=None: deploy("aws-prod", edit, spec).deployment
+
+
+def test_members_are_rolled_one_after_the_other_over_the_zones(three_replicas):
+    deployed = three_replicas()
+    groups = [deployed.one("autoscaling/group", f"vm-ledger-{n}") for n in range(3)]
+    for earlier, later in pairwise(groups):
+        assert earlier.urn in later.depends_on and later.urn not in earlier.depends_on
+    assert all(group.delete_before_replace for group in groups)
+    assert len({group.props["availabilityZones"][0] for group in groups}) == 3
+
+
+def names(deployed) -> dict[str, str]:
+    return {g.name: g.props["name"] for g in deployed.of("autoscaling/group")}
+
+
+def test_only_a_promotion_replaces_roots(prod):
+    """A group's name is what replaces it. The pin of one release moves the members of that release, and no others."""
+
+    def promote(config):
+        config["vm_tier"]["images"]["debian-13"]["golden"] = "ami-0123456789abcdef0"
+
+    promoted = deploy("aws-prod", promote).deployment
+    assert {name for name in names(prod) if names(prod)[name] != names(promoted)[name]} == {"vm-ledger-0"}
+    assert promoted.one("ec2/launchTemplate", "vm-ledger-0").props["imageId"] == "ami-0123456789abcdef0"
+    assert "HYBRID_GOLDEN=yes" in user_data(promoted, "ledger-0")
+    # Data and address stay: neither depends on the image.
+    for kind, name in (("ebs/volume", "vm-ledger-0-data"), ("ec2/networkInterface", "vm-ledger-0")):
+        assert prod.one(kind, name).props == promoted.one(kind, name).props
+
+
+def test_an_edited_role_replaces_no_root(prod):
+    """The bundle's digest is nowhere in what makes a root; machines read it from a parameter."""
+    digest = prod.one("ssm/parameter", "artifacts-bundle").props["value"]
+    for kind in ("ec2/launchTemplate", "autoscaling/group"):
+        for resource in prod.of(kind):
+            text = json.dumps(resource.props)
+            assert digest not in text
+            if "userData" in resource.props:
+                assert digest not in base64.b64decode(resource.props["userData"]).decode()
+
+
+def test_alarms_page_when_a_member_is_lost(deployed, plan):
+    for host in members(plan):
+        alarms = [
+            alarm.props
+            for alarm in deployed.of("cloudwatch/metricAlarm")
+            if alarm.props["dimensions"].get("AutoScalingGroupName") == names(deployed)[f"vm-{host}"]
+        ]
+        assert {alarm["metricName"] for alarm in alarms} == {"GroupInServiceInstances", "StatusCheckFailed"}
+        for alarm in alarms:
+            assert alarm["alarmActions"] == alarm["okActions"] != []
+
+
+def test_tags_reach_what_is_launched(deployed, plan):
+    for host, workload in members(plan).items():
+        wanted = {
+            "hybrid:workload": workload,
+            "hybrid:runtime": "vm",
+            "hybrid:member": host,
+            "hybrid:platform": "reference",
+        }
+        for spec in deployed.one("ec2/launchTemplate", f"vm-{host}").props["tagSpecifications"]:
+            assert wanted.items() <= spec["tags"].items()
+        group = deployed.one("autoscaling/group", f"vm-{host}").props
+        assert wanted.items() <= {t["key"]: t["value"] for t in group["tags"] if t["propagateAtLaunch"]}.items()
+
+
+def test_production_protects_data_and_development_can_be_destroyed(prod, dev):
+    assert all(volume.protect and volume.props["finalSnapshot"] for volume in prod.of("ebs/volume"))
+    assert not any(resource.protect for resource in dev)
+
+
+def test_members_have_names(deployed, plan):
+    names_ = {record.props["name"]: record.props["records"] for record in deployed.of("route53/record")}
+    for host, workload in members(plan).items():
+        (address,) = names_[f"{host}.reference.internal"]
+        assert address in names_[f"{workload}.reference.internal"]
