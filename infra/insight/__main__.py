@@ -1,0 +1,144 @@
+"""python -m infra.insight: what falls with what, what it costs, and the page that shows it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+
+from rich.table import Table
+from rich.text import Text
+
+from infra.cli import add_spec_argument, err, fail, out, plan_of, runtime_text
+from infra.insight.blast import Change, Loss, Radius, difference, loss, over_budget, radii
+from infra.insight.estate import Estate, relocated
+from infra.insight.live import NotDeployedError, stack
+from infra.insight.planned import planned
+from infra.placement import Plan, Runtime
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.insight", description=__doc__.partition(": ")[2].capitalize()
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    compromised = commands.add_parser("compromised", help="what fails when a workload is compromised?")
+    compromised.add_argument("workload", nargs="?", help="only this one")
+    compromised.add_argument(
+        "--place",
+        action="append",
+        default=[],
+        type=_move,
+        metavar="WORKLOAD=RUNTIME",
+        help="what if it ran there? Shows the difference",
+    )
+    compromised.add_argument("--against", metavar="FILE", help="show the difference to another platform.yaml")
+    compromised.set_defaults(run=_compromised)
+
+    lost = commands.add_parser("lost", help="what fails when a machine is lost or noisy?")
+    lost.add_argument("machine", nargs="?", help="only this one")
+    lost.set_defaults(run=_lost)
+
+    budget = commands.add_parser("budget", help="fail where a radius exceeds the spec's budget")
+    budget.set_defaults(run=_budget)
+
+    for command in (compromised, lost):
+        command.add_argument("--stack", help="look at what this stack deployed, not at the plan")
+        command.add_argument("--json", action="store_true", help="print JSON")
+    for command in (compromised, lost, budget):
+        add_spec_argument(command)
+    arguments = parser.parse_args()
+    try:
+        arguments.run(plan_of(arguments.spec), arguments)
+    except (NotDeployedError, ValueError) as error:
+        fail(str(error))
+
+
+def _move(text: str) -> tuple[str, Runtime]:
+    workload, _, runtime = text.partition("=")
+    try:
+        return workload, Runtime(runtime)
+    except ValueError:
+        allowed = ", ".join(r.value for r in Runtime)
+        raise argparse.ArgumentTypeError(f"{text!r} is not WORKLOAD=RUNTIME with one of {allowed}") from None
+
+
+def _estate(plan: Plan, name: str | None) -> Estate:
+    return stack(name).estate() if name else planned(plan)
+
+
+def _compromised(plan: Plan, arguments: argparse.Namespace) -> None:
+    estate = _estate(plan, arguments.stack)
+    if arguments.workload and arguments.workload not in estate.workloads:
+        raise ValueError(f"{arguments.workload} is not {estate.origin}; there are {', '.join(estate.workloads)}")
+    if arguments.place or arguments.against:
+        after = planned(plan_of(arguments.against)) if arguments.against else relocated(estate, arguments.place)
+        _print_changes(difference(estate, after), as_json=arguments.json)
+        return
+    found = [radius for radius in radii(estate) if arguments.workload in (None, radius.workload)]
+    if arguments.json:
+        print(json.dumps([radius.to_json() for radius in found], indent=2))
+        return
+    _print_radii(found, estate)
+
+
+def _print_radii(found: Iterable[Radius], estate: Estate) -> None:
+    table = Table("if compromised", "on", "falls with it", "exposed to it", "machines held", "secrets held")
+    for radius in found:
+        table.add_row(
+            radius.workload,
+            runtime_text(radius.runtime),
+            "\n".join(f"{name} (through {way})" if way else name for name, way in radius.falls.items()) or "–",
+            ", ".join(radius.exposed) or "–",
+            ", ".join(radius.machines) or "–",
+            str(len(radius.secrets)) if radius.secrets else "–",
+        )
+    out.print(table, Text(f"As {estate.origin}. Falls: no further flaw is needed. Exposed: can be talked to."))
+    for stand_in in estate.stand_ins():
+        out.print(f"Stand-in: {stand_in}")
+
+
+def _print_changes(changes: Iterable[Change], *, as_json: bool) -> None:
+    changes = list(changes)
+    if as_json:
+        print(json.dumps([asdict(change) for change in changes], indent=2))
+        return
+    if not changes:
+        out.print("No radius changes.")
+        return
+    table = Table("if compromised", "falls too", "falls no more", "exposed too", "exposed no more")
+    for c in changes:
+        lists = (c.falls_too, c.falls_no_more, c.exposed_too, c.exposed_no_more)
+        table.add_row(c.workload, *(", ".join(names) or "–" for names in lists))
+    out.print(table)
+
+
+def _lost(plan: Plan, arguments: argparse.Namespace) -> None:
+    estate = _estate(plan, arguments.stack)
+    names = [machine.name for machine in estate.machines]
+    if arguments.machine and arguments.machine not in names:
+        raise ValueError(f"{arguments.machine} is not a machine; there are {', '.join(names)}")
+    losses: list[Loss] = [loss(estate, name) for name in names if arguments.machine in (None, name)]
+    if arguments.json:
+        print(json.dumps([asdict(one) for one in losses], indent=2))
+        return
+    table = Table("machine", "if lost: down", "fewer copies", "cut off from what they need", "if noisy: slowed")
+    for one in losses:
+        slowed = [f"{name} (no CPU limit)" if name in one.unlimited else name for name in one.slowed]
+        table.add_row(one.machine, *(", ".join(names) or "–" for names in (one.down, one.thinned, one.cut_off, slowed)))
+    out.print(table, f"As {estate.origin}.")
+
+
+def _budget(plan: Plan, arguments: argparse.Namespace) -> None:
+    exceeded = over_budget(plan, planned(plan))
+    for line in exceeded:
+        err.print(Text(line, style="red"))
+    if exceeded:
+        fail("The blast radius exceeds the budget of the spec.")
+    out.print("Every blast radius is within its budget.")
+
+
+if __name__ == "__main__":
+    main()
