@@ -36,6 +36,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     environment = os.environ | {"HYBRID_PLATFORM_PROJECT": str(PROJECT)}
+    # gRPC writes of every process that a program starts; it is not news.
+    environment.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
     pulumi = str(directory / "pulumi")
     if _stack(arguments) == STACK and "PULUMI_BACKEND_URL" not in environment:
         arguments = _with_local_backend(pulumi, arguments, environment)

@@ -136,7 +136,7 @@ def _output_of(child: subprocess.Popen[bytes]) -> Iterator[Any]:
     while still_open:
         name, data = lines.get()
         if data:
-            yield language_pb2.RunPluginResponse(**{name: data})
+            yield language_pb2.RunPluginResponse(**{name: data})  # type: ignore[arg-type]
         else:
             still_open -= 1
 

@@ -70,7 +70,7 @@ def _reported_by_engine(error: Exception) -> bool:
 
 async def _last_words_sent() -> None:
     """Log messages are sent by tasks of the loop; give them their turn before the process ends."""
-    pending = asyncio.all_tasks() - {asyncio.current_task()}  # type: ignore[arg-type]
+    pending = asyncio.all_tasks() - {asyncio.current_task()}
     if pending:
         await asyncio.wait(pending, timeout=2)
 

@@ -41,7 +41,7 @@ class LocalTarget:
             ssh_key=SshKey("ssh-key", str(key_path(here))),
         )
         VmTier(context)
-        cluster = Cluster(context) if has_cluster(plan) else None
+        cluster = Cluster(context) if False and has_cluster(plan) else None
 
         return Platform(
             app_url="",

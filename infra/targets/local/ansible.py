@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,20 @@ class PlaybookError(Exception):
     """A playbook failed; str() is a line for each host and task that did, and where the whole log is."""
 
 
-def content_digest(playbook: str) -> str:
-    """A digest of the playbook and of every role and plugin of the collection that it reaches."""
+def content_digest(playbook: str, *roles: str) -> str:
+    """A digest of the playbook and of every role and plugin of the collection that it reaches.
+
+    Args:
+        roles: what the playbook is told by variable to include, which its text does not show.
+    """
     digest = hashlib.sha256()
-    for file in sorted(_reached(PROJECT / "playbooks" / playbook)):
+    for file in sorted(_reached(PROJECT / "playbooks" / playbook, roles)):
         digest.update(str(file.relative_to(PROJECT)).encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
-def _reached(playbook: Path) -> set[Path]:
-    files, queue = set[Path](), [playbook]
+def _reached(playbook: Path, roles: Iterable[str]) -> set[Path]:
+    files, queue = set[Path](), [playbook, *(file for role in roles for file in _files_of(role))]
     while queue:
         file = queue.pop()
         if file in files:

@@ -15,7 +15,7 @@ from infra.targets.local.golden_image import GoldenImage
 from infra.targets.local.machine import Machine
 from infra.targets.local.playbook import Playbook
 from infra.targets.local.programs import Programs
-from infra.targets.local.vm_tier import machine_inputs, role_packages
+from infra.targets.local.vm_tier import machine_inputs
 
 PROGRAMS = ("kubernetes", "containerd", "runc", "cni-plugins", "kube-router", "gvisor", "coredns")
 SYSTEM_RESERVE = 1792 * 2**20
@@ -35,8 +35,8 @@ class Cluster(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         kubeconfig = kubeconfig_path(context)
         self.programs = Programs("programs", PROGRAMS, str(context.state.directory / "programs"), child)
-        packages = role_packages("kubernetes_control_plane", "kubernetes_node")
-        image = GoldenImage("debian-13-kubernetes", "debian-13", packages, child)
+        roles = ("kubernetes_control_plane", "kubernetes_node")
+        image = GoldenImage("debian-13-kubernetes", "debian-13", roles, child)
         elastic = context.plan.on(Runtime.CONTAINER, Runtime.MICROVM)
         wanted = sum(w.resources.memory * max(1, w.replicas) for w in elastic.values())
         self.machine = Machine(

@@ -75,7 +75,18 @@ class ModuleProvider(ResourceProvider):
 
 
 def _without_provider(values: Values) -> Values:
-    return {key: value for key, value in values.items() if key != _PROVIDER}
+    return {key: _whole(value) for key, value in values.items() if key != _PROVIDER}
+
+
+def _whole(value: Any) -> Any:
+    """The engine's numbers are all floating; a port is not."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    return value
 
 
 def _timed(inputs: Values, operation: str, action: Callable[[], Values]) -> Values:

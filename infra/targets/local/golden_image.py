@@ -29,7 +29,7 @@ FORMAT = 1
 
 
 class GoldenImage(Resource, module="local", name="GoldenImage"):
-    """An image of one OS release with some packages.
+    """An image of one OS release with the packages of some roles of the collection on board.
 
     Attributes:
         digest: names the image; machines are replaced when it changes.
@@ -40,21 +40,21 @@ class GoldenImage(Resource, module="local", name="GoldenImage"):
     path: pulumi.Output[str]
 
     def __init__(
-        self, name: str, release: str, packages: Sequence[str], opts: pulumi.ResourceOptions | None = None
+        self, name: str, release: str, roles: Sequence[str], opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        self.digest_now = image_digest(release, packages)
+        self.digest_now = image_digest(release, roles)
         inputs = {
             "name": name,
             "release": release,
-            "packages": sorted(packages),
+            "roles": sorted(roles),
             "digest": self.digest_now,
             "path": str(image_directory(name, self.digest_now)),
         }
         super().__init__(ModuleProvider(__name__), name, inputs, opts)
 
 
-def image_digest(release: str, packages: Sequence[str]) -> str:
-    made_of = [FORMAT, release, sorted(packages), ansible.content_digest(PLAYBOOK)]
+def image_digest(release: str, roles: Sequence[str]) -> str:
+    made_of = [FORMAT, release, sorted(roles), ansible.content_digest(PLAYBOOK, *roles)]
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
 
 
@@ -63,7 +63,7 @@ def image_directory(name: str, digest: str) -> Path:
 
 
 def create(inputs: Values) -> Values:
-    build(inputs["name"], inputs["release"], inputs["packages"], Path(inputs["path"]))
+    build(inputs["name"], inputs["release"], inputs["roles"], Path(inputs["path"]))
     return {}
 
 
@@ -79,7 +79,7 @@ def is_intact(outputs: Values) -> bool:
     return (Path(outputs["path"]) / "manifest.json").exists()
 
 
-def build(name: str, release: str, packages: Sequence[str], destination: Path) -> None:
+def build(name: str, release: str, roles: Sequence[str], destination: Path) -> None:
     if destination.is_dir():
         return
     with only_builder(destination.parent, name, print):
@@ -100,7 +100,7 @@ def build(name: str, release: str, packages: Sequence[str], destination: Path) -
                 name,
                 release,
                 str(unfinished),
-                *packages,
+                *roles,
             ],
             cwd=PROJECT,
         )

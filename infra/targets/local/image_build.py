@@ -1,4 +1,4 @@
-"""Put one golden image together: `python -m infra.targets.local.image_build NAME RELEASE DIRECTORY PACKAGE...`.
+"""Put one golden image together: `python -m infra.targets.local.image_build NAME RELEASE DIRECTORY ROLE...`.
 
 Run it in a mount namespace of its own. mmdebstrap makes the root, the collection's golden-image
 playbook configures it by the chroot connection, as it would configure a build machine elsewhere.
@@ -20,7 +20,7 @@ from infra.targets.local.golden_image import PLAYBOOK
 BOOTSTRAP = ("systemd", "systemd-sysv", "python3", "python3-apt", "ca-certificates")
 
 
-def main(name: str, release: str, directory: Path, packages: list[str]) -> None:
+def main(name: str, release: str, directory: Path, roles: list[str]) -> None:
     root = directory / "root"
     print(f"{name}: bootstrapping {release}", flush=True)
     _bootstrap(release, root)
@@ -31,7 +31,7 @@ def main(name: str, release: str, directory: Path, packages: list[str]) -> None:
     variables = {
         "golden_image_name": name,
         "golden_image_release": release,
-        "golden_image_packages": packages,
+        "golden_image_roles": [f"hybrid.platform.{role}" for role in roles],
         "golden_image_manifest_destination": str(directory / "manifest.json"),
     }
     host = {"ansible_connection": "community.general.chroot", "ansible_host": str(root)}

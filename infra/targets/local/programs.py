@@ -23,6 +23,7 @@ class Programs(Resource, module="local", name="Programs"):
     """Named programs of toolchain/programs.toml, gathered in the directory `path`."""
 
     path: pulumi.Output[str]
+    keys: pulumi.Output[dict[str, str]]
 
     def __init__(
         self, name: str, programs: Sequence[str], path: str, opts: pulumi.ResourceOptions | None = None

@@ -5,12 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pulumi
-import yaml
 
 from infra.inventory import Inventory
-from infra.machines.state import PROJECT
 from infra.placement import Runtime
 from infra.spec import Workload
 from infra.targets.local.context import Context, machines_of
@@ -34,7 +31,7 @@ class VmTier(pulumi.ComponentResource):
     def __init__(self, context: Context, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("hybrid:local:VmTier", "vm-tier", None, opts)
         self._context = context
-        self._images: dict[tuple[str, tuple[str, ...]], GoldenImage] = {}
+        self._images: dict[tuple[str, str | None], GoldenImage] = {}
         self.machines: dict[str, Machine] = {}
         self.passwords: dict[str, Password] = {}
         self.playbooks: list[Playbook] = []
@@ -77,11 +74,11 @@ class VmTier(pulumi.ComponentResource):
 
     def _image(self, workload: Workload) -> GoldenImage:
         """One image for each release and package: what a machine runs is in its image."""
-        key = (workload.os, (workload.package or "",))
+        key = (workload.os, workload.package)
         if key not in self._images:
             name = "-".join(filter(None, (workload.os, workload.package)))
-            packages = role_packages(workload.package) if workload.package else []
-            self._images[key] = GoldenImage(name, workload.os, packages, pulumi.ResourceOptions(parent=self))
+            roles = [workload.package] if workload.package else []
+            self._images[key] = GoldenImage(name, workload.os, roles, pulumi.ResourceOptions(parent=self))
         return self._images[key]
 
     def _variables(self, machine: str, name: str, workload: Workload) -> dict[str, Any]:
@@ -114,7 +111,7 @@ class VmTier(pulumi.ComponentResource):
 
 def ca_path(context: Context, machine: str) -> Path:
     """Where the certificate of a machine's private authority is kept on this side."""
-    return context.state.directory / "ca" / f"{machine}.pem"
+    return context.state.directory / f"{machine}-ca.pem"
 
 
 def machine_inputs(
@@ -141,21 +138,3 @@ def machine_inputs(
         "kubernetes_node": kubernetes_node,
         "authorized_key": context.ssh_key.public_key,
     }
-
-
-def role_packages(*roles: str) -> list[str]:
-    """The Debian packages that roles need, which images have on board: `__<role>_packages` of their vars."""
-    found: list[str] = []
-    for role in roles:
-        file = PROJECT / "roles" / role / "vars" / "main.yml"
-        variables = (yaml.safe_load(file.read_text()) or {}) if file.exists() else {}
-        defaults_file = PROJECT / "roles" / role / "defaults" / "main.yml"
-        defaults = (yaml.safe_load(defaults_file.read_text()) or {}) if defaults_file.exists() else {}
-        for package in variables.get(f"__{role}_packages", []):
-            found.append(_filled_in(package, defaults))
-    return found
-
-
-def _filled_in(package: str, defaults: dict[str, Any]) -> str:
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)  # noqa: S701 (a package's name, not HTML)
-    return environment.from_string(package).render(defaults)
