@@ -21,7 +21,7 @@ class Privilege:
 PRIVILEGES: tuple[Privilege, ...] = (
     Privilege(
         "--capability=CAP_NET_ADMIN",
-        "kubelet, kube-proxy and the network plugins set interfaces, routes and packet filters of the machine's own network",
+        "interfaces, routes and packet filters of the pods, in the machine's own network",
     ),
 )
 

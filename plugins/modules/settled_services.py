@@ -74,7 +74,7 @@ def started_at(properties: dict[str, str]) -> float:
     if not stamp:
         return 0.0
     parsed = datetime.datetime.strptime(stamp, "%a %Y-%m-%d %H:%M:%S.%f %Z")
-    return parsed.replace(tzinfo=datetime.timezone.utc).timestamp()
+    return parsed.replace(tzinfo=datetime.UTC).timestamp()
 
 
 def last_change(files: list[str]) -> float:
@@ -92,7 +92,9 @@ class Systemd:
         status, output, error = self.module.run_command(["systemctl", *arguments])
         if status != 0:
             unit = arguments[-1]
-            _, log, _ = self.module.run_command(["journalctl", "--no-pager", "--lines=15", "--output=cat", "--unit", unit])
+            _, log, _ = self.module.run_command(
+                ["journalctl", "--no-pager", "--lines=15", "--output=cat", "--unit", unit]
+            )
             self.module.fail_json(msg=f"systemctl {' '.join(arguments)}: {error.strip()}", log=log)
         return output
 
