@@ -1,0 +1,3 @@
+module hybrid.platform/toolchain/pause
+
+go 1.26
