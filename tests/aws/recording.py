@@ -128,8 +128,7 @@ def deploy(stack: str, edit: Callable[[dict[str, Any]], None] | None = None, spe
     config = stack_config(stack)
     if edit:
         edit(config[f"{PROJECT}:aws"])
-    if spec:
-        config[f"{PROJECT}:spec"] = str(spec)
+    config[f"{PROJECT}:spec"] = str(spec or CHECKOUT / "platform.yaml")
     flat = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
 
     # One event loop and one root a deployment: Pulumi leaves tasks and the stack behind in the old ones.

@@ -7,19 +7,25 @@ from pathlib import Path
 import pulumi
 import pulumi_aws as aws
 
-from infra.placement import Plan
+from infra.placement import Plan, Runtime
 from infra.targets import Platform
 from infra.targets.aws.artifacts import ARTIFACTS, PACKAGES, Artifacts, ArtifactsArgs, bucket_arn
+from infra.targets.aws.audit import Audit, AuditArgs
+from infra.targets.aws.automation import Jobs, JobsArgs
+from infra.targets.aws.backup import Backup, BackupArgs
 from infra.targets.aws.cluster import AUTOSCALER, Cluster, ClusterArgs
 from infra.targets.aws.config import AwsConfig, load_config
-from infra.targets.aws.firewall import ENDPOINTS, Firewall, FirewallArgs
-from infra.targets.aws.golden_image import root_images
+from infra.targets.aws.configuration import Convergence, ConvergenceArgs, inventory
+from infra.targets.aws.firewall import ENDPOINTS, Firewall, FirewallArgs, public_workloads
+from infra.targets.aws.golden_image import GoldenImages, GoldenImagesArgs, debian_image, root_images
+from infra.targets.aws.ingress import Ingress, IngressArgs
 from infra.targets.aws.keys import Keys, KeysArgs
 from infra.targets.aws.network import Network, NetworkArgs
-from infra.targets.aws.observability import COMMANDS, SESSIONS, Observability, ObservabilityArgs
+from infra.targets.aws.observability import BUILDS, COMMANDS, SESSIONS, Observability, ObservabilityArgs
 from infra.targets.aws.packages import Packages, PackagesArgs
+from infra.targets.aws.patching import Patching, PatchingArgs
 from infra.targets.aws.site import Site
-from infra.targets.aws.vm_tier import Bundle, VmTier, VmTierArgs
+from infra.targets.aws.vm_tier import Bundle, VmTier, VmTierArgs, domain
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -82,8 +88,36 @@ class AwsPlatform(pulumi.ComponentResource):
         artifacts = Artifacts(
             "artifacts", ArtifactsArgs(site, plan, CHECKOUT, keys.artifacts.arn, config.protect, [AUTOSCALER]), child
         )
-        digest, uploaded = artifacts.upload_bundle()
-        members = VmTier(
+        machines = plan.on(Runtime.VM)
+        jobs = Jobs(
+            "jobs",
+            JobsArgs(
+                site=site,
+                plan=plan,
+                network=network,
+                firewall=firewall,
+                artifacts=artifacts,
+                packages=packages,
+                log_group=watch.log_groups[BUILDS],
+                key_arn=keys.artifacts.arn,
+                data_key_arn=keys.data.arn,
+                alarm_topic_arn=watch.topic_arn,
+                domain=domain(site),
+                os_releases=list(config.vm_tier.images),
+                autoscaler_image=config.cluster.autoscaler_image,
+                endpoints=endpoints,
+            ),
+            child,
+        )
+        digest, uploaded = artifacts.upload_bundle(after=jobs.listening)
+        bundle = Bundle(artifacts.bucket.name, digest, packages.url, artifacts.readable, [*uploaded, *endpoints])
+        parents = {os: debian_image(pin.debian, lookup) for os, pin in config.vm_tier.images.items()}
+        GoldenImages(
+            "images",
+            GoldenImagesArgs(site, parents, network, firewall, bundle, keys.data.arn, watch.topic_arn),
+            child,
+        )
+        tier = VmTier(
             "vm",
             VmTierArgs(
                 site=site,
@@ -92,13 +126,45 @@ class AwsPlatform(pulumi.ComponentResource):
                 zones=config.zones,
                 network=network,
                 firewall=firewall,
-                images=root_images(config.vm_tier.images, lookup),
+                images=root_images(config.vm_tier.images, parents),
                 key_arn=keys.data.arn,
                 log_group_arns=[watch.log_groups[purpose].arn for purpose in (SESSIONS, COMMANDS)],
-                bundle=Bundle(artifacts.bucket.name, digest, packages.url, artifacts.readable, [*uploaded, *endpoints]),
+                bundle=bundle,
                 alarm_topic_arn=watch.topic_arn,
                 protect=config.protect,
             ),
+            child,
+        )
+        hosts = pulumi.Output.all(
+            bucket=artifacts.bucket.name, **{m.host: m.private_ip for group in tier.members.values() for m in group}
+        ).apply(
+            lambda found: inventory(
+                site, plan, config.zones, config.network.cidr, tier.members, found, found["bucket"]
+            ).to_ansible()
+        )
+        written = artifacts.upload_inventory(hosts)
+        convergence = Convergence(
+            "convergence",
+            ConvergenceArgs(site, plan, tier.members, artifacts.bucket.name, packages.url, digest, written),
+            child,
+        )
+        Patching(
+            "patching",
+            PatchingArgs(
+                site,
+                plan,
+                config.patching,
+                tier.members,
+                convergence.documents,
+                watch.log_groups[COMMANDS],
+                watch.topic_arn,
+            ),
+            child,
+        )
+        classes = [w.checklist.compliance for w in machines.values() if w.resources.disk]
+        Backup(
+            "backup",
+            BackupArgs(site, config.backup, classes, keys.backup.arn, watch.topic_arn, config.protect),
             child,
         )
         cluster = Cluster(
@@ -112,11 +178,48 @@ class AwsPlatform(pulumi.ComponentResource):
                 key_arn=keys.cluster.arn,
                 log_key_arn=keys.logs.arn,
                 log_days=config.observability.log_days,
-                operator_role_arn=members.roles["ledger"].arn,
+                operator_role_arn=jobs.operator_role.arn,
                 endpoints=endpoints,
                 protect=config.protect,
             ),
             child,
         )
-        self.platform = Platform("", {}, cluster.kubeconfig, {})
+        jobs.cluster_is_ready([digest, cluster.cluster.endpoint, hosts], after=[*cluster.ready, written])
+        url: pulumi.Input[str] = ""
+        if public_workloads(plan):
+            url = Ingress(
+                "ingress",
+                IngressArgs(
+                    site=site,
+                    plan=plan,
+                    config=config.ingress,
+                    network=network,
+                    firewall=firewall,
+                    members=tier.members,
+                    groups=cluster.groups,
+                    alarm_topic_arn=watch.topic_arn,
+                    log_days=config.observability.log_days,
+                    protect=config.protect,
+                ),
+                child,
+            ).url
+        Audit(
+            "audit",
+            AuditArgs(
+                site, config.audit, keys.logs.arn, config.observability.log_days, watch.topic_arn, config.protect
+            ),
+            child,
+        )
+        facts = {
+            member.host: {
+                "address": member.private_ip,
+                "workload": workload,
+                "zone": member.zone,
+                "group": member.group_name,
+                "volume": member.volume.id if member.volume else None,
+            }
+            for workload, group in tier.members.items()
+            for member in group
+        }
+        self.platform = Platform(url, hosts, cluster.kubeconfig, facts)
         self.register_outputs({})

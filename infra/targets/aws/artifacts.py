@@ -20,10 +20,13 @@ from infra.targets.aws.iam import Statement, allow, deny_plain_http, document
 from infra.targets.aws.site import Site, workload_tags
 
 # What a machine, a build or the operator's job needs of this checkout; a change of anything else deploys nothing.
-BUNDLED = ("ansible.cfg", "galaxy.yml", "meta", "playbooks", "plugins", "roles", "workloads", "infra/targets/aws/jobs")
+BUNDLED = (
+    *("ansible.cfg", "galaxy.yml", "meta", "playbooks", "plugins", "roles", "workloads"),
+    *("infra/__init__.py", "infra/targets/local/oci_image.py"),
+    *("infra/targets/aws/boot/unsealed.yml", "infra/targets/aws/jobs"),
+)
 NOISE = {"__pycache__", ".pytest_cache", ".DS_Store"}
 KEEP_IMAGES = 30
-TOOLBOX = "toolbox"
 ARTIFACTS, PACKAGES = "artifacts", "packages"  # buckets by purpose
 
 
@@ -263,9 +266,9 @@ class Artifacts(pulumi.ComponentResource):
 
 
 def images_of(plan: Plan, mirrored: Sequence[str]) -> list[str]:
-    """Repositories: one a workload that brings an image, the operator's toolbox, and mirrored ones."""
+    """Repositories: one a workload that brings an image, and one a mirrored image."""
     own = [name for name, workload in plan.on(Runtime.CONTAINER, Runtime.MICROVM).items() if workload.image]
-    return [*own, TOOLBOX, *mirrored]
+    return [*own, *mirrored]
 
 
 def bucket_name(site: Site, purpose: str) -> str:

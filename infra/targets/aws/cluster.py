@@ -77,7 +77,7 @@ class Cluster(pulumi.ComponentResource):
 
     Attributes:
         kubeconfig: an administrator's, that asks the AWS CLI for a token; it holds no secret of its own.
-        groups: the Auto Scaling group behind each pool.
+        groups: the Auto Scaling groups of nodes, by the runtime that they run.
         ready: what must exist before anything is applied inside the cluster.
     """
 
@@ -108,13 +108,16 @@ class Cluster(pulumi.ComponentResource):
         ]
         self._autoscaling()
         self.groups = {
-            pool: group.resources.apply(lambda resources: resources[0].autoscaling_groups[0].name)
-            for pool, group in self.node_groups.items()
+            runtime: [self._group_behind(pool) for pool in self.pools if pool.runtime is runtime]
+            for runtime in {pool.runtime for pool in self.pools}
         }
         self.kubeconfig = pulumi.Output.all(
             self.cluster.name, self.cluster.endpoint, self.cluster.certificate_authority.data
         ).apply(lambda known: kubeconfig(known[0], known[1], known[2], args.site.region))
         self.register_outputs({"kubeconfig": self.kubeconfig})
+
+    def _group_behind(self, pool: Pool) -> pulumi.Output[str]:
+        return self.node_groups[pool.name].resources.apply(lambda found: found[0].autoscaling_groups[0].name)
 
     def _control_plane(self) -> aws.eks.Cluster:
         args, name = self._args, self._args.site.prefix

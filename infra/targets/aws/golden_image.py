@@ -1,17 +1,34 @@
-"""The golden image: what a root is made from now, and the pipeline that builds the next candidate."""
+"""The golden image: what a root is made from now, and the pipeline that builds the next candidate.
+
+A build makes a candidate and nothing else. Promotion is a change of the stack's pin (`vm_tier.images.<os>.golden`),
+reviewed like any other; only that replaces roots.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
 from infra.spec.models import OsRelease
+from infra.targets.aws.boot import script
+from infra.targets.aws.cidr import Tier
 from infra.targets.aws.config import ImageConfig
-from infra.targets.aws.vm_tier import RootImage
+from infra.targets.aws.firewall import BUILDER, Firewall
+from infra.targets.aws.iam import allow, service_role, trust
+from infra.targets.aws.network import Network
+from infra.targets.aws.observability import page_on_event
+from infra.targets.aws.site import Site
+from infra.targets.aws.vm_tier import ROOT_GIB, Bundle, RootImage, ssm_agent_statements
 
 DEBIAN_ACCOUNT = "136693071363"
+WEEKLY = "cron(0 2 ? * SUN *)"
+LIFETIME = {"DEPRECATE": 60, "DISABLE": 90, "DELETE": 180}  # days
+KEPT = 3  # images that the lifecycle never touches, however old
 
 
 def debian_image(name: str, opts: pulumi.InvokeOutputOptions) -> pulumi.Output[str]:
@@ -27,11 +44,235 @@ def debian_image(name: str, opts: pulumi.InvokeOutputOptions) -> pulumi.Output[s
     ).id
 
 
-def root_images(pins: Mapping[OsRelease, ImageConfig], opts: pulumi.InvokeOutputOptions) -> dict[OsRelease, RootImage]:
+def root_images(
+    pins: Mapping[OsRelease, ImageConfig], parents: Mapping[OsRelease, pulumi.Output[str]]
+) -> dict[OsRelease, RootImage]:
     """The promoted golden image of each OS release; plain Debian until there is one."""
     return {
         os: RootImage(pin.golden, pin.golden, golden=True)
         if pin.golden
-        else RootImage(debian_image(pin.debian, opts), pin.debian, golden=False)
+        else RootImage(parents[os], pin.debian, golden=False)
         for os, pin in pins.items()
     }
+
+
+@dataclass(frozen=True)
+class GoldenImagesArgs:
+    """
+    Attributes:
+        parents: the official Debian AMI of each OS release.
+    """
+
+    site: Site
+    parents: Mapping[OsRelease, pulumi.Output[str]]
+    network: Network
+    firewall: Firewall
+    bundle: Bundle
+    key_arn: pulumi.Input[str]
+    alarm_topic_arn: pulumi.Input[str]
+
+
+class GoldenImages(pulumi.ComponentResource):
+    """A pipeline an OS release: base, roles of `playbooks/golden-image.yml`, hygiene tests on a second boot,
+    encrypted AMI, its id in a versioned parameter; and a lifecycle that retires old images.
+
+    Attributes:
+        candidates: the parameter with the newest candidate's AMI id, by OS release.
+    """
+
+    def __init__(self, name: str, args: GoldenImagesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("hybrid:aws:GoldenImages", name, None, opts)
+        self._name, self._args = name, args
+        self._child = pulumi.ResourceOptions(parent=self)
+        self.candidates = {os: f"{args.site.path}/images/{os}/candidate" for os in args.parents}
+        builder = self._builder()
+        for os, parent in args.parents.items():
+            self._pipeline(os, parent, builder)
+        self._lifecycle()
+        page_on_event(
+            f"{name}-failed",
+            "A build of a golden image failed",
+            {
+                "source": ["aws.imagebuilder"],
+                "detail-type": ["EC2 Image Builder Image State Change"],
+                "detail": {"state": {"status": ["FAILED"]}},
+            },
+            args.alarm_topic_arn,
+            self._child,
+        )
+        self.register_outputs({"candidates": self.candidates})
+
+    def _builder(self) -> aws.imagebuilder.InfrastructureConfiguration:
+        """Where builds run: in the isolated tier, like the members for which they build."""
+        args = self._args
+        role = service_role(
+            f"{self._name}-builder",
+            trust("ec2.amazonaws.com"),
+            [
+                *ssm_agent_statements(),
+                *args.bundle.readable,
+                allow(["ssm:GetParameter"], [args.site.arn("ssm", f"parameter{args.site.path}/bundle")]),
+            ],
+            [args.site.managed_policy("EC2InstanceProfileForImageBuilder")],
+            opts=self._child,
+        )
+        profile = aws.iam.InstanceProfile(f"{self._name}-builder", role=role.name, opts=self._child)
+        subnet = next(iter(args.network.subnets[Tier.ISOLATED].values()))
+        return aws.imagebuilder.InfrastructureConfiguration(
+            f"{self._name}-builder",
+            name=f"{args.site.prefix}-builder",
+            instance_profile_name=profile.name,
+            instance_types=["t3.medium", "t3a.medium"],
+            subnet_id=subnet.id,
+            security_group_ids=[args.firewall.group_id(BUILDER)],
+            instance_metadata_options=aws.imagebuilder.InfrastructureConfigurationInstanceMetadataOptionsArgs(
+                http_tokens="required", http_put_response_hop_limit=1
+            ),
+            terminate_instance_on_failure=True,
+            resource_tags={**args.site.tags, "Name": f"{args.site.prefix}-builder"},
+            opts=self._child,
+        )
+
+    def _pipeline(
+        self, os: OsRelease, parent: pulumi.Output[str], builder: aws.imagebuilder.InfrastructureConfiguration
+    ) -> None:
+        args, label = self._args, f"{self._name}-{os}"
+        name = f"{args.site.prefix}-{os}"
+        known = {"region": args.site.region, "path": args.site.path, "name": name, "release": os, "member": ""}
+        build, test = (
+            self._component(f"{label}-{phase}", phase, file, known)
+            for phase, file in (("build", "image.sh"), ("test", "hygiene.sh"))
+        )
+        recipe = aws.imagebuilder.ImageRecipe(
+            label,
+            name=name,
+            version=pulumi.Output.all(build.arn, test.arn, parent).apply(lambda parts: version_of(json.dumps(parts))),
+            parent_image=parent,
+            components=[
+                aws.imagebuilder.ImageRecipeComponentArgs(component_arn=component.arn) for component in (build, test)
+            ],
+            block_device_mappings=[
+                aws.imagebuilder.ImageRecipeBlockDeviceMappingArgs(
+                    device_name="/dev/xvda",
+                    ebs=aws.imagebuilder.ImageRecipeBlockDeviceMappingEbsArgs(
+                        volume_size=ROOT_GIB,
+                        volume_type="gp3",
+                        encrypted="true",
+                        kms_key_id=args.key_arn,
+                        delete_on_termination="true",
+                    ),
+                )
+            ],
+            systems_manager_agent=aws.imagebuilder.ImageRecipeSystemsManagerAgentArgs(uninstall_after_build=False),
+            tags={"Name": name},
+            opts=self._child,
+        )
+        distribution = aws.imagebuilder.DistributionConfiguration(
+            label,
+            name=name,
+            distributions=[
+                aws.imagebuilder.DistributionConfigurationDistributionArgs(
+                    region=args.site.region,
+                    ami_distribution_configuration=(
+                        aws.imagebuilder.DistributionConfigurationDistributionAmiDistributionConfigurationArgs(
+                            name=f"{name}-{{{{ imagebuilder:buildDate }}}}",
+                            kms_key_id=args.key_arn,
+                            ami_tags={**args.site.tags, "hybrid:image": os, "Name": name},
+                        )
+                    ),
+                    ssm_parameter_configurations=[
+                        aws.imagebuilder.DistributionConfigurationDistributionSsmParameterConfigurationArgs(
+                            parameter_name=self.candidates[os], data_type="aws:ec2:image"
+                        )
+                    ],
+                )
+            ],
+            opts=self._child,
+        )
+        aws.imagebuilder.ImagePipeline(
+            label,
+            name=name,
+            image_recipe_arn=recipe.arn,
+            infrastructure_configuration_arn=builder.arn,
+            distribution_configuration_arn=distribution.arn,
+            enhanced_image_metadata_enabled=True,
+            image_tests_configuration=aws.imagebuilder.ImagePipelineImageTestsConfigurationArgs(
+                image_tests_enabled=True, timeout_minutes=60
+            ),
+            # Patches arrive with the package snapshot, so a build a week is a new image a week.
+            schedule=aws.imagebuilder.ImagePipelineScheduleArgs(
+                schedule_expression=WEEKLY, pipeline_execution_start_condition="EXPRESSION_MATCH_ONLY"
+            ),
+            tags={"Name": name},
+            opts=self._child,
+        )
+
+    def _component(self, label: str, phase: str, file: str, known: Mapping[str, str]) -> aws.imagebuilder.Component:
+        args = self._args
+        data = pulumi.Output.all(bucket=args.bundle.bucket, packages=args.bundle.packages_url).apply(
+            lambda found: component_document(label, phase, script(file, {**known, **found}))
+        )
+        return aws.imagebuilder.Component(
+            label,
+            name=f"{args.site.prefix}-{label}",
+            platform="Linux",
+            version=data.apply(version_of),
+            data=data,
+            kms_key_id=args.key_arn,
+            opts=self._child,
+        )
+
+    def _lifecycle(self) -> None:
+        args = self._args
+        role = service_role(
+            f"{self._name}-lifecycle",
+            trust("imagebuilder.amazonaws.com", args.site.account),
+            managed=[args.site.managed_policy("service-role/EC2ImageBuilderLifecycleExecutionPolicy")],
+            opts=self._child,
+        )
+        aws.imagebuilder.LifecyclePolicy(
+            f"{self._name}-lifecycle",
+            name=f"{args.site.prefix}-images",
+            execution_role=role.arn,
+            resource_type="AMI_IMAGE",
+            policy_details=[
+                aws.imagebuilder.LifecyclePolicyPolicyDetailArgs(
+                    action=aws.imagebuilder.LifecyclePolicyPolicyDetailActionArgs(
+                        type=action,
+                        include_resources=aws.imagebuilder.LifecyclePolicyPolicyDetailActionIncludeResourcesArgs(
+                            amis=True, snapshots=action == "DELETE"
+                        ),
+                    ),
+                    filter=aws.imagebuilder.LifecyclePolicyPolicyDetailFilterArgs(
+                        type="AGE", value=days, unit="DAYS", retain_at_least=KEPT
+                    ),
+                    # What a group still launches is not old, whatever its age.
+                    exclusion_rules=aws.imagebuilder.LifecyclePolicyPolicyDetailExclusionRulesArgs(
+                        amis=aws.imagebuilder.LifecyclePolicyPolicyDetailExclusionRulesAmisArgs(
+                            last_launched=(
+                                aws.imagebuilder.LifecyclePolicyPolicyDetailExclusionRulesAmisLastLaunchedArgs(
+                                    unit="DAYS", value=30
+                                )
+                            )
+                        )
+                    ),
+                )
+                for action, days in LIFETIME.items()
+            ],
+            resource_selection=aws.imagebuilder.LifecyclePolicyResourceSelectionArgs(tag_map=args.site.tags),
+            opts=self._child,
+        )
+
+
+def version_of(content: str) -> str:
+    """A version that changes with the content: those of Image Builder cannot be written twice."""
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    return f"1.{int(digest[:4], 16)}.{int(digest[4:8], 16)}"
+
+
+def component_document(name: str, phase: str, text: str) -> str:
+    """A component's document, in JSON, which is YAML: one script in one phase."""
+    step = {"name": "Run", "action": "ExecuteBash", "inputs": {"commands": [text]}}
+    return json.dumps(
+        {"name": name, "schemaVersion": 1.0, "phases": [{"name": phase, "steps": [step]}]}, sort_keys=True
+    )

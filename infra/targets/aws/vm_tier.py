@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import pulumi_aws as aws
 from infra.placement import Plan, Runtime
 from infra.spec import Workload
 from infra.spec.models import OsRelease
-from infra.targets.aws.boot import script
+from infra.targets.aws.boot import user_data
 from infra.targets.aws.cidr import Tier
 from infra.targets.aws.config import VmTierConfig
 from infra.targets.aws.firewall import Firewall, machine_group
@@ -79,7 +78,6 @@ class StatefulMemberArgs:
     instance_type: str
     instance_profile: pulumi.Input[str]
     key_arn: pulumi.Input[str]
-    secret_name: str
     bundle: Bundle
     alarm_topic_arn: pulumi.Input[str]
     protect: bool
@@ -104,10 +102,11 @@ class StatefulMember(pulumi.ComponentResource):
         super().__init__("hybrid:aws:StatefulMember", name, None, opts)
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
-        self.host = f"{args.workload}-{args.ordinal}"
+        self.host, self.zone = f"{args.workload}-{args.ordinal}", args.zone
         self._tags = {
             **workload_tags(f"{args.site.prefix}-{self.host}", args.workload, Runtime.VM.value),
             "hybrid:member": self.host,
+            "PatchGroup": patch_group(args.site, args.workload),
         }
         interface = aws.ec2.NetworkInterface(
             name,
@@ -180,13 +179,12 @@ class StatefulMember(pulumi.ComponentResource):
             "ports": " ".join(str(port) for port in args.spec.ports),
             "path": args.site.path,
             "golden": "yes" if args.image.golden else "no",
-            "secret": args.secret_name,
         }
         return pulumi.Output.all(
             bucket=args.bundle.bucket,
             packages=args.bundle.packages_url,
             volume=self.volume.id if self.volume else "",
-        ).apply(lambda known: encoded(script("member.sh", {**fixed, **known})))
+        ).apply(lambda known: user_data("member.sh", {**fixed, **known}))
 
     def _group(self, template: aws.ec2.LaunchTemplate) -> aws.autoscaling.Group:
         """A group of one brings a lost member back by itself. Its creation ends only when the member has completed the
@@ -257,8 +255,13 @@ class StatefulMember(pulumi.ComponentResource):
             )
 
 
-def encoded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
+def domain(site: Site) -> str:
+    """The private DNS zone in which members and workloads have names."""
+    return f"{site.platform}.internal"
+
+
+def patch_group(site: Site, workload: str) -> str:
+    return f"{site.prefix}-{workload}"
 
 
 def imds_v2_only() -> aws.ec2.LaunchTemplateMetadataOptionsArgs:
@@ -327,7 +330,7 @@ class VmTier(pulumi.ComponentResource):
         super().__init__("hybrid:aws:VmTier", name, None, opts)
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
-        self.domain = f"{args.site.platform}.internal"
+        self.domain = domain(args.site)
         self.members, self.secrets, self.roles = {}, {}, {}
         dns = aws.route53.Zone(
             name, name=self.domain, vpcs=[aws.route53.ZoneVpcArgs(vpc_id=args.network.vpc_id)], opts=self._child
@@ -349,27 +352,25 @@ class VmTier(pulumi.ComponentResource):
 
     def _members(self, workload: str, spec: Workload) -> list[StatefulMember]:
         args = self._args
-        secret = aws.secretsmanager.Secret(
-            f"{self._name}-{workload}",
-            name=f"{args.site.path}/{workload}",
-            description=f"Passwords of {workload}; made by its first member",
-            kms_key_id=args.key_arn,
-            recovery_window_in_days=30 if args.protect else 0,
-            tags=workload_tags(f"{args.site.prefix}-{workload}", workload, Runtime.VM.value),
-            opts=self._child,
-        )
+        secret = self._secret(workload)
         role = service_role(
             f"{self._name}-{workload}",
             trust("ec2.amazonaws.com"),
             [
                 *member_statements(args.site, workload, args.key_arn, args.log_group_arns),
                 *args.bundle.readable,
-                allow(["secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"], [secret.arn]),
+                *(
+                    [allow(["secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"], [secret.arn])]
+                    if secret
+                    else []
+                ),
             ],
             opts=self._child,
         )
         profile = aws.iam.InstanceProfile(f"{self._name}-{workload}", role=role.name, opts=self._child)
-        self.secrets[workload], self.roles[workload] = secret, role
+        self.roles[workload] = role
+        if secret:
+            self.secrets[workload] = secret
         members: list[StatefulMember] = []
         for ordinal in range(spec.replicas):
             zone = args.zones[ordinal % len(args.zones)]
@@ -388,7 +389,6 @@ class VmTier(pulumi.ComponentResource):
                         instance_type=args.config.instance_types.get(workload) or instance_type(spec),
                         instance_profile=profile.arn,
                         key_arn=args.key_arn,
-                        secret_name=f"{args.site.path}/{workload}",
                         bundle=args.bundle,
                         alarm_topic_arn=args.alarm_topic_arn,
                         protect=args.protect,
@@ -398,6 +398,25 @@ class VmTier(pulumi.ComponentResource):
                 )
             )
         return members
+
+    def _secret(self, workload: str) -> aws.secretsmanager.Secret | None:
+        """Where the passwords of a workload's callers are kept, if it has any; its first member makes them."""
+        if not password_callers(self._args.plan, workload):
+            return None
+        return aws.secretsmanager.Secret(
+            f"{self._name}-{workload}",
+            name=f"{self._args.site.path}/{workload}",
+            description=f"Passwords of the callers of {workload}",
+            kms_key_id=self._args.key_arn,
+            recovery_window_in_days=30 if self._args.protect else 0,
+            tags=workload_tags(f"{self._args.site.prefix}-{workload}", workload, Runtime.VM.value),
+            opts=self._child,
+        )
+
+
+def password_callers(plan: Plan, workload: str) -> tuple[str, ...]:
+    """Who logs in to a workload by password."""
+    return plan.callers_of(workload) if plan.spec.workloads[workload].package == "postgresql" else ()
 
 
 def ssm_agent_statements() -> list[Statement]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,14 +13,18 @@ USER_DATA_LIMIT = 16 * 1024
 
 
 def script(name: str, variables: Mapping[str, str]) -> str:
-    """`library.sh` and the named file, behind HYBRID_* assignments. User data is stored in clear: no secret here.
+    """`library.sh` and the named file, behind HYBRID_* assignments: a whole script."""
+    assignments = "".join(f"HYBRID_{key.upper()}={shlex.quote(variables[key])}\n" for key in sorted(variables))
+    return f"#!/bin/bash\n{assignments}{(HERE / 'library.sh').read_text()}\n{(HERE / name).read_text()}"
+
+
+def user_data(name: str, variables: Mapping[str, str]) -> str:
+    """A script as EC2 takes it. It is stored in clear: no secret belongs into the variables.
 
     Raises:
-        ValueError: if the script is too long to be user data.
+        ValueError: if the script is too long.
     """
-    assignments = "".join(f"HYBRID_{key.upper()}={shlex.quote(value)}\n" for key, value in sorted(variables.items()))
-    body = (HERE / "library.sh").read_text() + "\n" + (HERE / name).read_text()
-    text = f"#!/bin/bash\n{assignments}{body}"
-    if len(text.encode()) > USER_DATA_LIMIT:
-        raise ValueError(f"the script {name} is {len(text.encode())} bytes long; user data holds {USER_DATA_LIMIT}")
-    return text
+    text = script(name, variables).encode()
+    if len(text) > USER_DATA_LIMIT:
+        raise ValueError(f"the script {name} is {len(text)} bytes long; user data holds {USER_DATA_LIMIT}")
+    return base64.b64encode(text).decode()

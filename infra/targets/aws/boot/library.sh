@@ -87,32 +87,41 @@ fetch_bundle() {
     mv "$hybrid_home/bundle.new" "$hybrid_home/bundle"
 }
 
-# play PLAYBOOK [ARGUMENT...]: run a playbook of the bundle on this machine alone.
+# play PLAYBOOK [ARGUMENT...]: run a playbook of the bundle on this machine alone, one at a time.
 play() {
     local playbook=$1 inventory=$hybrid_run/inventory.json variables=$hybrid_run/variables.json
     shift
-    aws s3 cp --only-show-errors "s3://$HYBRID_BUCKET/inventory.json" "$inventory"
-    secrets >"$variables"
+    # In a new platform it is written while the first machines boot.
+    try 1800 aws s3 cp --only-show-errors "s3://$HYBRID_BUCKET/inventory.json" "$inventory"
+    passwords "$inventory" >"$variables"
     (
         cd "$hybrid_home/bundle"
+        flock --timeout 3600 9
         "$hybrid_home/ansible/bin/ansible-playbook" --inventory "$inventory" --limit "$HYBRID_MEMBER" \
-            --extra-vars ansible_connection=local --extra-vars "@$variables" "playbooks/$playbook" "$@"
-    )
+            --extra-vars ansible_connection=local --extra-vars "@$variables" "$playbook" "$@"
+    ) 9>"$hybrid_run/lock"
     rm "$variables"
 }
 
-# This workload's secret as Ansible variables. The first member to come makes it: no password is ever in a
-# program, a state file or a log.
-secrets() {
-    [[ -n $HYBRID_SECRET ]] || { echo '{}' && return; }
-    if ! aws secretsmanager get-secret-value --secret-id "$HYBRID_SECRET" --query SecretString --output text 2>/dev/null; then
-        local made=$hybrid_run/secret.json
-        jq --null-input --rawfile word <(head -c 32 /dev/urandom | base64 -w0 | tr -d '=+/') \
-            '{workload_password: $word}' >"$made"
-        aws secretsmanager put-secret-value --secret-id "$HYBRID_SECRET" --secret-string "file://$made" >/dev/null
-        cat "$made"
-        rm "$made"
-    fi
+# The passwords of this workload's callers, as Ansible variables. The first member to miss one makes it: no password
+# is ever in a program, a state file or a log.
+passwords() {
+    local callers known caller
+    callers=$(jq --raw-output --arg member "$HYBRID_MEMBER" '.all.hosts[$member].password_callers // [] | .[]' "$1")
+    [[ -n $callers ]] || { echo '{}' && return; }
+    known=$(aws secretsmanager get-secret-value --secret-id "$HYBRID_PATH/$HYBRID_WORKLOAD" --query SecretString \
+        --output text 2>/dev/null || echo '{}')
+    for caller in $callers; do
+        if ! jq --exit-status --arg caller "$caller" 'has($caller)' <<<"$known" >/dev/null; then
+            known=$(jq --compact-output --arg caller "$caller" \
+                --rawfile word <(head -c 30 /dev/urandom | base64 --wrap 0 | tr '+/' '-_') '.[$caller] = $word' <<<"$known")
+            echo "$known" >"$hybrid_run/secret.json"
+            aws secretsmanager put-secret-value --secret-id "$HYBRID_PATH/$HYBRID_WORKLOAD" \
+                --secret-string "file://$hybrid_run/secret.json" >/dev/null
+            rm "$hybrid_run/secret.json"
+        fi
+    done
+    jq '{postgresql_users: [to_entries[] | {name: .key, password: .value}]}' <<<"$known"
 }
 
 # The gate that a member passes before its neighbour is touched: each port of its workload answers.

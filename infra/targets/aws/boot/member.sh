@@ -14,9 +14,9 @@ attach_data_volume() {
     if ! blkid --probe "$device" >/dev/null; then
         mkfs.ext4 -q -L data "$device"
     fi
-    mkdir -p /data
-    grep -q ' /data ' /etc/fstab || echo "$device /data ext4 defaults,nodev,nosuid,nofail,x-systemd.device-timeout=60 0 2" >>/etc/fstab
-    mountpoint --quiet /data || mount /data
+    mkdir -p /srv/data
+    grep -q ' /srv/data ' /etc/fstab || echo "$device /srv/data ext4 defaults,nodev,nosuid,nofail,x-systemd.device-timeout=60 0 2" >>/etc/fstab
+    mountpoint --quiet /srv/data || mount /srv/data
     # A volume that grew in Pulumi grows here with the next root.
     resize2fs "$device" >/dev/null 2>&1 || say "the file system on $device keeps its size"
 }
@@ -37,9 +37,10 @@ install_ansible
 fetch_bundle
 if [[ $HYBRID_GOLDEN == no ]]; then
     # Until a golden image is promoted the root is plain Debian: the roles of the image run here instead.
-    play golden-image.yml --extra-vars golden_image_seal=false
+    play infra/targets/aws/boot/unsealed.yml
 fi
-play vm-tier.yml
+play playbooks/vm-tier.yml
 try 600 healthy
 finish CONTINUE
+echo "$HYBRID_MEMBER" >"$hybrid_home/member"
 say "$HYBRID_MEMBER serves"

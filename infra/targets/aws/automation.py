@@ -1,0 +1,357 @@
+"""Jobs: what has to run somewhere else than on a machine or in the cluster, as CodeBuild projects.
+
+The operator's job stands in the VPC, because the API server has no door outside (docs/aws.md, "Why CodeBuild").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+from infra.placement import Plan, Runtime
+from infra.targets.aws.artifacts import Artifacts
+from infra.targets.aws.cidr import Tier
+from infra.targets.aws.cluster import AUTOSCALER, CAPACITY, LABEL, tolerates_interruption
+from infra.targets.aws.firewall import OPERATOR, Firewall, node_port, public_workloads
+from infra.targets.aws.iam import Statement, allow, service_role, trust
+from infra.targets.aws.jobs import buildspec
+from infra.targets.aws.network import Network
+from infra.targets.aws.observability import page_on_event
+from infra.targets.aws.packages import CODENAMES, PYTHONS, SSM_AGENT, Packages
+from infra.targets.aws.site import Site
+from infra.targets.aws.vm_tier import password_callers
+
+# The base of the jobs that need Debian's tools: Docker's official image on the public registry of AWS.
+DEBIAN = "public.ecr.aws/docker/library/debian@sha256:a29215f6a35e51e22adffa17f89e9d2ef06214e64a2bad10d765c46aea49f11f"
+CURATED = "aws/codebuild/standard:7.0"  # with kubectl and the AWS CLI; CodeBuild needs no network to start it
+PACKAGES_JOB, IMAGES_JOB, OPERATOR_JOB = "packages", "images", "operator"
+WEEKLY = "cron(0 18 ? * SAT *)"  # before the weekly image builds and the patch windows
+
+
+def cluster_variables(site: Site, plan: Plan, domain: str) -> dict[str, Any]:
+    """What the operator's playbooks are told: where workloads are reached, and how nodes are labelled."""
+    return {
+        "cluster_target": "aws",
+        "cluster_name": site.prefix,
+        "cluster_runtime_label": LABEL,
+        "cluster_capacity_label": CAPACITY,
+        "cluster_spot_workloads": [n for n, w in plan.on(Runtime.CONTAINER).items() if tolerates_interruption(w)],
+        "cluster_node_ports": {name: node_port(name) for name in public_workloads(plan)},
+        "cluster_machine_names": {name: f"{name}.{domain}" for name in plan.on(Runtime.VM)},
+    }
+
+
+@dataclass(frozen=True)
+class JobsArgs:
+    """
+    Attributes:
+        domain: the private DNS zone of the VM tier.
+        secret_arns: of the workloads whose passwords the operator hands to their callers.
+        os_releases: releases of which the package snapshot is made.
+    """
+
+    site: Site
+    plan: Plan
+    network: Network
+    firewall: Firewall
+    artifacts: Artifacts
+    packages: Packages
+    log_group: aws.cloudwatch.LogGroup
+    key_arn: pulumi.Input[str]
+    data_key_arn: pulumi.Input[str]
+    alarm_topic_arn: pulumi.Input[str]
+    domain: str
+    os_releases: Sequence[str]
+    autoscaler_image: str
+    endpoints: Sequence[pulumi.Resource]
+
+
+class Jobs(pulumi.ComponentResource):
+    """Three CodeBuild projects that events start, so that `pulumi up` is all that anybody types:
+
+    - packages: fills the package snapshot; with every new bundle, and weekly.
+    - images: builds and mirrors container images, and writes their digests down; with every new bundle.
+    - operator: applies what runs inside the cluster; when images or the cluster are new.
+
+    Attributes:
+        operator_role: the cluster's administrator.
+        listening: what must exist before the first bundle is uploaded, or nobody hears of it.
+    """
+
+    def __init__(self, name: str, args: JobsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("hybrid:aws:Jobs", name, None, opts)
+        self._name, self._args = name, args
+        self._child = pulumi.ResourceOptions(parent=self)
+        site = args.site
+        self._bundle = [
+            *args.artifacts.readable,
+            allow(["ssm:GetParameter"], [site.arn("ssm", f"parameter{site.path}/*")]),
+        ]
+        packages = self._project(
+            PACKAGES_JOB,
+            DEBIAN,
+            {
+                "packages_bucket": args.packages.bucket.name,
+                "releases": " ".join(CODENAMES[os] for os in args.os_releases),
+                "pythons": " ".join(dict.fromkeys([*(PYTHONS[os] for os in args.os_releases), *OPERATOR_PYTHONS])),
+                "ssm_agent": SSM_AGENT,
+            },
+            [
+                allow(["s3:PutObject", "s3:GetObject"], [pulumi.Output.concat(args.packages.bucket.arn, "/*")]),
+                allow(["s3:ListBucket"], [args.packages.bucket.arn]),
+            ],
+        )
+        elastic = args.plan.on(Runtime.CONTAINER, Runtime.MICROVM)
+        images = self._project(
+            IMAGES_JOB,
+            DEBIAN,
+            {
+                "registry": f"{site.account}.dkr.ecr.{site.region}.amazonaws.com/{site.prefix}",
+                "workloads": " ".join(f"{n}={w.image}" for n, w in elastic.items() if w.image),
+                "mirrored": f"{AUTOSCALER}={args.autoscaler_image}",
+            },
+            registry_writer(
+                site, [repository.arn for repository in args.artifacts.repositories.values()], args.key_arn
+            ),
+        )
+        operator = self._operator()
+        uploaded = {
+            "source": ["aws.s3"],
+            "detail-type": ["Object Created"],
+            "detail": {"bucket": {"name": [args.artifacts.bucket.name]}, "object": {"key": [{"prefix": "bundle/"}]}},
+        }
+        starters = self._starter([packages, images, operator])
+        notifications = aws.s3.BucketNotification(
+            name, bucket=args.artifacts.bucket.name, eventbridge=True, opts=self._child
+        )
+        self.listening: list[pulumi.Resource] = [
+            notifications,
+            *self._on(PACKAGES_JOB, packages, starters, pattern=uploaded),
+            *self._on(f"{PACKAGES_JOB}-weekly", packages, starters, schedule=WEEKLY),
+            *self._on(IMAGES_JOB, images, starters, pattern=uploaded),
+            *self._on(f"{OPERATOR_JOB}-images", operator, starters, pattern=finished(images.name)),
+            *self._on(
+                f"{OPERATOR_JOB}-cluster",
+                operator,
+                starters,
+                pattern={
+                    "source": ["aws.ssm"],
+                    "detail-type": ["Parameter Store Change"],
+                    "detail": {"name": [f"{site.path}/cluster"], "operation": ["Create", "Update"]},
+                },
+            ),
+        ]
+        page_on_event(
+            f"{name}-failed",
+            "A job of the platform failed",
+            {
+                "source": ["aws.codebuild"],
+                "detail-type": ["CodeBuild Build State Change"],
+                "detail": {
+                    "build-status": ["FAILED", "FAULT", "TIMED_OUT"],
+                    "project-name": [{"prefix": f"{site.prefix}-"}],
+                },
+            },
+            args.alarm_topic_arn,
+            self._child,
+        )
+        self.register_outputs({})
+
+    def cluster_is_ready(self, state: pulumi.Input[Any], after: Sequence[pulumi.Resource]) -> None:
+        """Write down what the cluster is now: a change of the parameter starts the operator."""
+        aws.ssm.Parameter(
+            f"{self._name}-cluster",
+            name=f"{self._args.site.path}/cluster",
+            type="String",
+            value=pulumi.Output.json_dumps(state, sort_keys=True).apply(
+                lambda text: hashlib.sha256(text.encode()).hexdigest()
+            ),
+            description="Digest of what the operator applies to the cluster",
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*after, *self.listening]),
+        )
+
+    def _operator(self) -> aws.codebuild.Project:
+        args, site = self._args, self._args.site
+        variables = json.dumps(cluster_variables(site, args.plan, args.domain), sort_keys=True)
+        secrets = [f"{site.path}/{workload}" for workload in args.plan.on(Runtime.VM)]
+        through_secrets = {"StringEquals": {"kms:ViaService": f"secretsmanager.{site.region}.amazonaws.com"}}
+        subnets = args.network.subnets[Tier.PRIVATE].values()
+        project = self._project(
+            OPERATOR_JOB,
+            CURATED,
+            {
+                "cluster": site.prefix,
+                "packages": args.packages.url,
+                "variables": variables,
+                "databases": " ".join(w for w in args.plan.on(Runtime.VM) if password_callers(args.plan, w)),
+                "autoscaler": AUTOSCALER,
+            },
+            [
+                allow(["eks:DescribeCluster"], [site.arn("eks", f"cluster/{site.prefix}")]),
+                allow(
+                    ["secretsmanager:GetSecretValue"], [site.arn("secretsmanager", f"secret:{s}-*") for s in secrets]
+                ),
+                allow(["kms:Decrypt"], [args.data_key_arn], through_secrets),
+                *in_vpc(site, [subnet.arn for subnet in subnets]),
+            ],
+            aws.codebuild.ProjectVpcConfigArgs(
+                vpc_id=args.network.vpc_id,
+                subnets=[subnet.id for subnet in subnets],
+                security_group_ids=[args.firewall.group_id(OPERATOR)],
+            ),
+        )
+        return project
+
+    def _project(
+        self,
+        job: str,
+        image: str,
+        variables: Mapping[str, pulumi.Input[str]],
+        statements: Sequence[Statement],
+        vpc: aws.codebuild.ProjectVpcConfigArgs | None = None,
+    ) -> aws.codebuild.Project:
+        args, label = self._args, f"{self._name}-{job}"
+        role = service_role(
+            label,
+            trust("codebuild.amazonaws.com", args.site.account),
+            [
+                *self._bundle,
+                allow(["logs:CreateLogStream", "logs:PutLogEvents"], [pulumi.Output.concat(args.log_group.arn, ":*")]),
+                *statements,
+            ],
+            opts=self._child,
+        )
+        if job == OPERATOR_JOB:
+            self.operator_role = role
+        known = {
+            **variables,
+            "path": args.site.path,
+            "region": args.site.region,
+            "bucket": args.artifacts.bucket.name,
+        }
+        return aws.codebuild.Project(
+            label,
+            name=f"{args.site.prefix}-{job}",
+            service_role=role.arn,
+            build_timeout=60,
+            # A second start waits for the first, so that two never write the same thing.
+            concurrent_build_limit=1,
+            encryption_key=args.key_arn,
+            artifacts=aws.codebuild.ProjectArtifactsArgs(type="NO_ARTIFACTS"),
+            environment=aws.codebuild.ProjectEnvironmentArgs(
+                compute_type="BUILD_GENERAL1_SMALL",
+                type="LINUX_CONTAINER",
+                image=image,
+                image_pull_credentials_type="CODEBUILD",
+                privileged_mode=False,
+            ),
+            source=aws.codebuild.ProjectSourceArgs(
+                type="NO_SOURCE",
+                buildspec=pulumi.Output.all(**known).apply(lambda found: buildspec(f"{job}.sh", found)),
+            ),
+            logs_config=aws.codebuild.ProjectLogsConfigArgs(
+                cloudwatch_logs=aws.codebuild.ProjectLogsConfigCloudwatchLogsArgs(
+                    status="ENABLED", group_name=args.log_group.name, stream_name=job
+                )
+            ),
+            vpc_config=vpc,
+            tags={"Name": f"{args.site.prefix}-{job}"},
+            # On the way down its interfaces go before the security group that they hold.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[role, *(args.endpoints if vpc else [])]),
+        )
+
+    def _starter(self, projects: Sequence[aws.codebuild.Project]) -> aws.iam.Role:
+        return service_role(
+            f"{self._name}-starter",
+            trust("events.amazonaws.com", self._args.site.account),
+            [allow(["codebuild:StartBuild"], [project.arn for project in projects])],
+            opts=self._child,
+        )
+
+    def _on(
+        self,
+        label: str,
+        project: aws.codebuild.Project,
+        starter: aws.iam.Role,
+        pattern: Mapping[str, Any] | None = None,
+        schedule: str | None = None,
+    ) -> list[pulumi.Resource]:
+        rule = aws.cloudwatch.EventRule(
+            f"{self._name}-{label}",
+            description=f"Starts {label}",
+            event_pattern=pulumi.Output.json_dumps(pattern, sort_keys=True) if pattern else None,
+            schedule_expression=schedule,
+            opts=self._child,
+        )
+        target = aws.cloudwatch.EventTarget(
+            f"{self._name}-{label}", rule=rule.name, arn=project.arn, role_arn=starter.arn, opts=self._child
+        )
+        return [rule, target]
+
+
+OPERATOR_PYTHONS = ("3.11", "3.12", "3.13")  # what the curated image of CodeBuild may have
+
+
+def finished(project: pulumi.Input[str]) -> dict[str, Any]:
+    return {
+        "source": ["aws.codebuild"],
+        "detail-type": ["CodeBuild Build State Change"],
+        "detail": {"build-status": ["SUCCEEDED"], "project-name": [project]},
+    }
+
+
+def registry_writer(
+    site: Site, repositories: Sequence[pulumi.Input[str]], key_arn: pulumi.Input[str]
+) -> list[Statement]:
+    return [
+        allow(["ecr:GetAuthorizationToken"], "*"),
+        allow(
+            [
+                "ecr:BatchCheckLayerAvailability",
+                "ecr:BatchGetImage",
+                "ecr:CompleteLayerUpload",
+                "ecr:DescribeImages",
+                "ecr:GetDownloadUrlForLayer",
+                "ecr:InitiateLayerUpload",
+                "ecr:PutImage",
+                "ecr:UploadLayerPart",
+            ],
+            list(repositories),
+        ),
+        allow(["ssm:PutParameter"], [site.arn("ssm", f"parameter{site.path}/images/*")]),
+    ]
+
+
+def in_vpc(site: Site, subnet_arns: Sequence[pulumi.Input[str]]) -> list[Statement]:
+    """What CodeBuild does to stand in a subnet of ours."""
+    return [
+        allow(
+            [
+                "ec2:DescribeDhcpOptions",
+                "ec2:DescribeNetworkInterfaces",
+                "ec2:DescribeSecurityGroups",
+                "ec2:DescribeSubnets",
+                "ec2:DescribeVpcs",
+            ],
+            "*",
+        ),
+        allow(
+            ["ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface"],
+            [
+                site.arn("ec2", "network-interface/*"),
+                site.arn("ec2", "security-group/*"),
+                *subnet_arns,
+            ],
+        ),
+        allow(
+            ["ec2:CreateNetworkInterfacePermission"],
+            [site.arn("ec2", "network-interface/*")],
+            {"StringEquals": {"ec2:AuthorizedService": "codebuild.amazonaws.com"}},
+        ),
+    ]

@@ -1,0 +1,12 @@
+# Make the machine of a golden-image build into the image; what Image Builder runs.
+use_package_snapshot
+install_agents
+install_ansible
+fetch_bundle
+(
+    cd "$hybrid_home/bundle"
+    "$hybrid_home/ansible/bin/ansible-playbook" --inventory 'image,' --connection local playbooks/golden-image.yml \
+        --extra-vars "golden_image_name=$HYBRID_NAME golden_image_release=$HYBRID_RELEASE" \
+        --extra-vars "golden_image_manifest_destination=/usr/share/doc/golden-image.json"
+)
+rm -rf "$hybrid_run" "$hybrid_home/bundle"

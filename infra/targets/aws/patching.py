@@ -1,0 +1,255 @@
+"""Patching: what counts as missing, when it may be installed, and who hears when it was not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from infra.placement import Plan, Runtime
+from infra.spec import Compliance
+from infra.targets.aws.config import PatchingConfig, WindowConfig
+from infra.targets.aws.iam import allow, service_role, trust
+from infra.targets.aws.observability import page_on_event
+from infra.targets.aws.site import Site
+from infra.targets.aws.vm_tier import StatefulMember, patch_group
+
+DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+CANARY, REST = "canary", "rest"
+# Priorities of Debian's packages by how bad a missing security update of one is.
+SEVERITIES = {"CRITICAL": ("Required", "Important"), "HIGH": ("Standard",), "MEDIUM": ("Optional", "Extra")}
+PRODUCTS = {"debian-12": "Debian12", "debian-13": "Debian13"}
+NAMESPACE, DONE = "Hybrid/Patching", "done: playbooks/patch.yml"
+
+
+def cron(window: WindowConfig, group: str) -> str:
+    """The canaries' window opens `canary_days` before the others'."""
+    back = window.canary_days if group == CANARY else 0
+    return f"cron(0 {window.hour} ? * {DAYS[(DAYS.index(window.schedule_day) - back) % 7]} *)"
+
+
+def groups_of(plan: Plan, config: PatchingConfig) -> dict[str, list[str]]:
+    """Workloads by the window that they are patched in. Unless somebody names canaries, they are those of which the
+    least depends: the workloads of the lowest compliance class, if there are any above it."""
+    machines = plan.on(Runtime.VM)
+    canaries = list(config.canaries)
+    if not canaries:
+        order = list(Compliance)
+        ranks = {name: order.index(workload.checklist.compliance) for name, workload in machines.items()}
+        lowest = min(ranks.values(), default=0)
+        canaries = [name for name, rank in ranks.items() if rank == lowest]
+    rest = [name for name in machines if name not in canaries]
+    return {group: names for group, names in ((CANARY, canaries), (REST, rest)) if names}
+
+
+@dataclass(frozen=True)
+class PatchingArgs:
+    """
+    Attributes:
+        documents: the SSM document that runs a playbook, by workload.
+    """
+
+    site: Site
+    plan: Plan
+    config: PatchingConfig
+    members: Mapping[str, Sequence[StatefulMember]]
+    documents: Mapping[str, pulumi.Input[str]]
+    log_group: aws.cloudwatch.LogGroup
+    alarm_topic_arn: pulumi.Input[str]
+
+
+class Patching(pulumi.ComponentResource):
+    """A baseline an OS release, a patch group a workload, a window for canaries and one for the rest."""
+
+    def __init__(self, name: str, args: PatchingArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("hybrid:aws:Patching", name, None, opts)
+        self._name, self._args = name, args
+        self._child = pulumi.ResourceOptions(parent=self)
+        machines = args.plan.on(Runtime.VM)
+        baselines = {os: self._baseline(os) for os in dict.fromkeys(w.os for w in machines.values())}
+        for workload, spec in machines.items():
+            aws.ssm.PatchGroup(
+                f"{name}-{workload}",
+                baseline_id=baselines[spec.os].id,
+                patch_group=patch_group(args.site, workload),
+                opts=self._child,
+            )
+        role = self._role()
+        for group, workloads in groups_of(args.plan, args.config).items():
+            self._window(group, workloads, role)
+        self._pages()
+        self.register_outputs({})
+
+    def _baseline(self, os: str) -> aws.ssm.PatchBaseline:
+        """Security updates, as bad as the package is important. When one may be installed is not decided by age, which
+        SSM cannot tell for Debian, but by the package snapshot: what is not in it cannot be installed."""
+        return aws.ssm.PatchBaseline(
+            f"{self._name}-{os}",
+            name=f"{self._args.site.prefix}-{os}",
+            description=f"Security updates of {os} by priority",
+            operating_system="DEBIAN",
+            approval_rules=[
+                aws.ssm.PatchBaselineApprovalRuleArgs(
+                    compliance_level=severity,
+                    enable_non_security=False,
+                    patch_filters=[
+                        aws.ssm.PatchBaselineApprovalRulePatchFilterArgs(key="PRODUCT", values=[PRODUCTS[os]]),
+                        aws.ssm.PatchBaselineApprovalRulePatchFilterArgs(key="PRIORITY", values=list(priorities)),
+                    ],
+                )
+                for severity, priorities in SEVERITIES.items()
+            ],
+            tags={"Name": f"{self._args.site.prefix}-{os}"},
+            opts=self._child,
+        )
+
+    def _role(self) -> aws.iam.Role:
+        site = self._args.site
+        return service_role(
+            f"{self._name}-window",
+            trust("ssm.amazonaws.com", site.account),
+            [
+                allow(
+                    ["ssm:SendCommand"],
+                    [
+                        site.arn("ec2", "instance/*"),
+                    ],
+                    {"StringEquals": {"ssm:resourceTag/hybrid:stack": site.stack}},
+                ),
+                allow(
+                    ["ssm:SendCommand"],
+                    [
+                        site.arn("ssm", f"document/{site.prefix}-play-*"),
+                        site.arn("ssm", "document/AWS-RunPatchBaseline", account=""),
+                    ],
+                ),
+                allow(
+                    ["ssm:GetCommandInvocation", "ssm:ListCommandInvocations", "ssm:ListCommands", "ssm:CancelCommand"],
+                    "*",
+                ),
+                allow(["tag:GetResources", "ssm:DescribeInstanceInformation"], "*"),
+            ],
+            opts=self._child,
+        )
+
+    def _window(self, group: str, workloads: Sequence[str], role: aws.iam.Role) -> None:
+        args, label = self._args, f"{self._name}-{group}"
+        window = aws.ssm.MaintenanceWindow(
+            label,
+            name=f"{args.site.prefix}-{group}",
+            description=f"Patching of {', '.join(workloads)}",
+            schedule=cron(args.config.window, group),
+            schedule_timezone=args.config.window.timezone,
+            duration=args.config.window.hours,
+            cutoff=1,
+            allow_unassociated_targets=False,
+            tags={"Name": label},
+            opts=self._child,
+        )
+        for priority, workload in enumerate(workloads):
+            target = aws.ssm.MaintenanceWindowTarget(
+                f"{label}-{workload}",
+                window_id=window.id,
+                name=f"{group}-{workload}",
+                resource_type="INSTANCE",
+                targets=[
+                    aws.ssm.MaintenanceWindowTargetTargetArgs(
+                        key="tag:PatchGroup", values=[patch_group(args.site, workload)]
+                    )
+                ],
+                opts=self._child,
+            )
+            play = {"Playbook": ["playbooks/patch.yml"]}
+            scan = {"Operation": ["Scan"], "RebootOption": ["NoReboot"]}
+            # First install, then measure: compliance data is of what the machines are after the window.
+            self._task(f"{label}-{workload}-patch", window, target, args.documents[workload], play, role, priority)
+            self._task(f"{label}-{workload}-scan", window, target, "AWS-RunPatchBaseline", scan, role, 100 + priority)
+
+    def _task(
+        self,
+        label: str,
+        window: aws.ssm.MaintenanceWindow,
+        target: aws.ssm.MaintenanceWindowTarget,
+        document: pulumi.Input[str],
+        parameters: Mapping[str, Sequence[str]],
+        role: aws.iam.Role,
+        priority: int,
+    ) -> None:
+        command = aws.ssm.MaintenanceWindowTaskTaskInvocationParametersRunCommandParametersArgs
+        output = aws.ssm.MaintenanceWindowTaskTaskInvocationParametersRunCommandParametersCloudwatchConfigArgs
+        aws.ssm.MaintenanceWindowTask(
+            label,
+            name=label,
+            window_id=window.id,
+            task_type="RUN_COMMAND",
+            task_arn=document,
+            service_role_arn=role.arn,
+            priority=priority,
+            # One member at a time, and none after one that failed.
+            max_concurrency="1",
+            max_errors="0",
+            cutoff_behavior="CONTINUE_TASK",
+            targets=[aws.ssm.MaintenanceWindowTaskTargetArgs(key="WindowTargetIds", values=[target.id])],
+            task_invocation_parameters=aws.ssm.MaintenanceWindowTaskTaskInvocationParametersArgs(
+                run_command_parameters=command(
+                    timeout_seconds=600,
+                    parameters=[
+                        aws.ssm.MaintenanceWindowTaskTaskInvocationParametersRunCommandParametersParameterArgs(
+                            name=name, values=list(values)
+                        )
+                        for name, values in parameters.items()
+                    ],
+                    cloudwatch_config=output(
+                        cloudwatch_output_enabled=True, cloudwatch_log_group_name=self._args.log_group.name
+                    ),
+                )
+            ),
+            opts=self._child,
+        )
+
+    def _pages(self) -> None:
+        """A window that failed says so; one that never opened is noticed by what is missing from the log."""
+        args, site = self._args, self._args.site
+        page_on_event(
+            f"{self._name}-failed",
+            "A maintenance window did not end well",
+            {
+                "source": ["aws.ssm"],
+                "detail-type": ["Maintenance Window Execution State-change Notification"],
+                "detail": {"status": ["FAILED", "TIMED_OUT", "CANCELLED", "SKIPPED_OVERLAPPING"]},
+            },
+            args.alarm_topic_arn,
+            self._child,
+        )
+        for workload, members in args.members.items():
+            for member in members:
+                label = f"{self._name}-{member.host}-missed"
+                aws.cloudwatch.LogMetricFilter(
+                    label,
+                    name=label,
+                    log_group_name=args.log_group.name,
+                    pattern=f'"{DONE} on {member.host}"',
+                    metric_transformation=aws.cloudwatch.LogMetricFilterMetricTransformationArgs(
+                        namespace=NAMESPACE, name=f"{site.prefix}/{member.host}", value="1"
+                    ),
+                    opts=self._child,
+                )
+                aws.cloudwatch.MetricAlarm(
+                    label,
+                    alarm_description=f"{member.host} ({workload}) was not patched for a week: its window was missed",
+                    namespace=NAMESPACE,
+                    metric_name=f"{site.prefix}/{member.host}",
+                    statistic="Sum",
+                    comparison_operator="LessThanThreshold",
+                    threshold=1,
+                    # A week is the longest that CloudWatch looks back; windows are weekly for this reason.
+                    period=86400,
+                    evaluation_periods=7,
+                    treat_missing_data="breaching",
+                    alarm_actions=[args.alarm_topic_arn],
+                    ok_actions=[args.alarm_topic_arn],
+                    tags={"hybrid:workload": workload, "hybrid:runtime": Runtime.VM.value},
+                    opts=self._child,
+                )
