@@ -17,6 +17,9 @@ REBOOT_REQUESTED = 133
 # Beyond what nspawn withholds by default: a machine of the VM tier makes no device nodes and traces nothing.
 _WITHHELD = ("CAP_MKNOD", "CAP_SYS_PTRACE", "CAP_SYS_RAWIO", "CAP_SYS_NICE", "CAP_SYS_TTY_CONFIG", "CAP_AUDIT_CONTROL")
 
+# Images cannot be unpacked as overlays on an overlay, nor pods' users be mapped there: these lie on the host's disk.
+_BESIDE_THE_OVERLAY = ("/var/lib/containerd", "/var/lib/kubelet")
+
 
 def host_has_systemd() -> bool:
     return Path("/run/systemd/system").is_dir()
@@ -39,6 +42,8 @@ class NspawnDriver:
         options = f"lowerdir={self.config.image}/root,upperdir={layers['upper']},workdir={layers['work']}"
         run("mount", "-t", "overlay", "overlay", "-o", options, str(layers["merged"]))
         take_seed(self._root.parent, layers["merged"])
+        for directory in self._beside_the_overlay().values():
+            directory.mkdir(parents=True, exist_ok=True)
         if self.config.data_disk:
             self._data.mkdir(exist_ok=True)
             run("mount", "-o", "loop,nodev,nosuid", self.config.data_disk, str(self._data))
@@ -88,11 +93,18 @@ class NspawnDriver:
         command += [] if host_has_systemd() else ["--register=no", "--keep-unit"]
         if self.config.data_disk:
             command.append(f"--bind={self._data}:/srv/data")
+        command += [f"--bind={there}:{here}" for here, there in self._beside_the_overlay().items()]
         if self.config.kubernetes_node:
             command += [privilege.nspawn_argument for privilege in node_privileges.PRIVILEGES]
         else:
             command.append(f"--drop-capability={','.join(_WITHHELD)}")
         return [*command, "systemd.show_status=no"]
+
+    def _beside_the_overlay(self) -> dict[str, Path]:
+        """Directories that live as long as the root but not in its overlay, by their path in the machine."""
+        if not self.config.kubernetes_node:
+            return {}
+        return {path: self._root / "beside" / path.rpartition("/")[2] for path in _BESIDE_THE_OVERLAY}
 
     def _environment(self) -> dict[str, str]:
         if self.config.kubernetes_node:
