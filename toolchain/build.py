@@ -135,7 +135,15 @@ def _build_all(program: Program, destination: Path, report: Report) -> None:
 
 
 def _go_build(program: Program, output: Path, package: str, label: str, report: Report) -> None:
-    command = [_go(program), "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-tags", program.tags]
+    command = [
+        find_go(program.sources / "go.mod"),
+        "build",
+        "-mod=readonly",
+        "-trimpath",
+        "-buildvcs=false",
+        "-tags",
+        program.tags,
+    ]
     command += ["-ldflags", "-s -w " + program.ldflags.format(version=program.version), "-o", str(output), package]
     environment = os.environ | {"CGO_ENABLED": str(int(program.cgo)), "GOTOOLCHAIN": "local", "GOFLAGS": ""}
     log = output.with_name(output.name + ".log")
@@ -158,9 +166,13 @@ def _go_build(program: Program, output: Path, package: str, label: str, report: 
     log.unlink()
 
 
-def _go(program: Program) -> str:
-    """A Go that is new enough: the one on PATH, else the one that the virtual environment brings."""
-    directive = re.search(r"^go (\S+)$", (program.sources / "go.mod").read_text(), re.MULTILINE)
+def find_go(module: Path) -> str:
+    """A Go that is new enough for a go.mod: the one on PATH, else the one that the virtual environment brings.
+
+    Raises:
+        BuildError: if there is none.
+    """
+    directive = re.search(r"^go (\S+)$", module.read_text(), re.MULTILINE)
     wanted = _numbers(directive[1]) if directive else ()
     for candidate in (shutil.which("go"), str(PROJECT / ".venv/bin/go")):
         if candidate and Path(candidate).exists():

@@ -9,10 +9,12 @@ from infra.machines.state import addresses, gateway, state, subnet
 from infra.placement import Plan
 from infra.targets import Platform
 from infra.targets.local.cluster import Cluster
-from infra.targets.local.context import Context, has_cluster, key_path, machine_names
+from infra.targets.local.context import CLUSTER_MACHINE, Context, has_cluster, key_path, machine_names
+from infra.targets.local.machine import facts
 from infra.targets.local.network import Network
 from infra.targets.local.ssh_key import SshKey
 from infra.targets.local.vm_tier import VmTier
+from infra.targets.local.workloads import Workloads, app_url
 
 DRIVERS = ("auto", "qemu", "nspawn")
 
@@ -40,14 +42,19 @@ class LocalTarget:
             network=Network("network", here.bridge, str(network_range), gateway(network_range)),
             ssh_key=SshKey("ssh-key", str(key_path(here))),
         )
-        VmTier(context)
-        cluster = Cluster(context) if False and has_cluster(plan) else None
-
+        vm_tier = VmTier(context)
+        machines = dict(vm_tier.machines)
+        kubeconfig: pulumi.Input[str] = ""
+        if has_cluster(plan):
+            cluster = Cluster(context)
+            machines[CLUSTER_MACHINE] = cluster.machine
+            kubeconfig = cluster.kubeconfig
+            Workloads(context, cluster, vm_tier)
         return Platform(
-            app_url="",
+            app_url=app_url(context),
             inventory=context.inventory().to_ansible(),
-            kubeconfig=cluster.kubeconfig if cluster else "",
-            machines={},
+            kubeconfig=kubeconfig,
+            machines={name: facts(machine) for name, machine in machines.items()},
         )
 
     def _resolved_driver(self) -> str:

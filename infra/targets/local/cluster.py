@@ -14,10 +14,11 @@ from infra.targets.local.context import CLUSTER_MACHINE, Context
 from infra.targets.local.golden_image import GoldenImage
 from infra.targets.local.machine import Machine
 from infra.targets.local.playbook import Playbook
+from infra.targets.local.program_images import ProgramImages
 from infra.targets.local.programs import Programs
 from infra.targets.local.vm_tier import machine_inputs
 
-PROGRAMS = ("kubernetes", "containerd", "runc", "cni-plugins", "kube-router", "gvisor", "coredns")
+PROGRAMS = ("kubernetes", "containerd", "runc", "cni-plugins", "kube-router", "gvisor", "coredns", "pause")
 SYSTEM_RESERVE = 1792 * 2**20
 """Bytes for the control plane and the node's own programs; measured: they use about 1.05 GB."""
 
@@ -35,6 +36,7 @@ class Cluster(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         kubeconfig = kubeconfig_path(context)
         self.programs = Programs("programs", PROGRAMS, str(context.state.directory / "programs"), child)
+        images = ProgramImages("cluster-images", ("pause", "coredns"), self.programs.path, self.programs.keys, child)
         roles = ("kubernetes_control_plane", "kubernetes_node")
         image = GoldenImage("debian-13-kubernetes", "debian-13", roles, child)
         elastic = context.plan.on(Runtime.CONTAINER, Runtime.MICROVM)
@@ -60,6 +62,8 @@ class Cluster(pulumi.ComponentResource):
             {
                 "kubernetes_binaries_source": self.programs.path,
                 "kubernetes_control_plane_kubeconfig_destination": str(kubeconfig),
+                "kubernetes_node_image_archives": images.archives,
+                "kubernetes_node_pause_image": images.references["pause"],
             },
             [self.machine.instance_id, self.programs.keys],
             child,
@@ -67,8 +71,12 @@ class Cluster(pulumi.ComponentResource):
         self.services = Playbook(
             "cluster-services",
             "cluster-services.yml",
-            LOCALHOST,
-            {"cluster_services_kubeconfig": str(kubeconfig)},
+            localhost(),
+            {
+                "cluster_services_kubeconfig": str(kubeconfig),
+                "cluster_services_dns_image": images.references["coredns"],
+                "cluster_services_image_pull_policy": "Never",
+            },
             [self.machine.instance_id],
             pulumi.ResourceOptions(parent=self, depends_on=[self.configured]),
         )
@@ -76,16 +84,14 @@ class Cluster(pulumi.ComponentResource):
         self.register_outputs({})
 
 
-LOCALHOST: dict[str, Any] = {
-    "all": {
-        "hosts": {
-            "localhost": {
-                "ansible_connection": "local",
-                "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-            }
-        }
+def localhost(machines: Inventory | None = None) -> dict[str, Any]:
+    """The inventory of runs against the cluster's API, which start from here; with machines, of those too."""
+    inventory = (machines or Inventory(())).to_ansible()
+    inventory["all"]["hosts"]["localhost"] = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
     }
-}
+    return inventory
 
 
 def kubeconfig_path(context: Context) -> Path:

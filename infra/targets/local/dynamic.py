@@ -36,6 +36,9 @@ class Lifecycle(Protocol):
 class ModuleProvider(ResourceProvider):
     """Provides a resource by the functions of the module of that name."""
 
+    # A module's name is no secret; by default Pulumi encrypts a provider's pickle.
+    serialize_as_secret_always = False
+
     def __init__(self, module: str) -> None:
         super().__init__()
         self.module = module

@@ -37,12 +37,27 @@ class Machine(Resource, module="local", name="Machine"):
         host_key: the public SSH host key.
     """
 
+    workload: pulumi.Output[str]
+    driver: pulumi.Output[str]
+    image: pulumi.Output[str]
+    address: pulumi.Output[str]
     instance_id: pulumi.Output[str]
     host_key: pulumi.Output[str]
 
     def __init__(self, name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None = None) -> None:
         declared = {"instance_id": None, "host_key": None}
         super().__init__(ModuleProvider(__name__), name, {"name": name} | dict(inputs) | declared, opts)
+
+
+def facts(machine: Machine) -> dict[str, pulumi.Output[Any]]:
+    """What the stack tells of a machine. A stand-in shares the host's kernel; a VM has its own."""
+    return {
+        "workload": machine.workload,
+        "driver": machine.driver,
+        "address": machine.address.apply(lambda address: address.partition("/")[0]),
+        "image": machine.image.apply(lambda image: Path(image).name),
+        "shares_host_kernel": machine.driver.apply(lambda driver: driver == "nspawn"),
+    }
 
 
 def create(inputs: Values) -> Values:

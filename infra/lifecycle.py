@@ -1,0 +1,131 @@
+"""What `make up` and `make down` do around `pulumi up` and `pulumi destroy` on the local stack.
+
+Both can be interrupted at any moment and typed again: what a dead run left behind is cleared first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from infra.machines import supervisor
+from infra.machines.host import run, succeeds
+from infra.machines.state import PROJECT, State, state
+from toolchain.build import cache_directory
+
+PULUMI = str(PROJECT / ".tools/bin/pulumi")
+console = Console(highlight=False)
+
+
+def up() -> int:
+    started = time.time()
+    clear_dead_locks(state())
+    code = _pulumi("up", "--yes", "--skip-preview", "--suppress-outputs")
+    if code == 0:
+        code = _verify()
+    _print_times(state(), started)
+    if code != 0:
+        console.print("[red]The platform is not up.[/] `make up` again continues; .platform/logs has every log.")
+        return code
+    _print_where()
+    return 0
+
+
+def down() -> int:
+    started = time.time()
+    here = state()
+    clear_dead_locks(here)
+    if (here.directory / "pulumi").exists() and _pulumi("destroy", "--yes", "--skip-preview") != 0:
+        console.print("pulumi destroy did not finish; removing what is left of the platform on this machine")
+    sweep(here)
+    console.print(
+        f"Removed; {time.time() - started:.0f} s. The cache in {cache_directory()} stays (`make clean-cache`)."
+    )
+    return 0
+
+
+def clear_dead_locks(here: State) -> None:
+    """Remove the backend's locks whose process is gone; the lock of a living one stays and stops us."""
+    for lock in (here.directory / "pulumi/backend").rglob("locks/**/*.json"):
+        with contextlib.suppress(ValueError, KeyError, FileNotFoundError):
+            owner = json.loads(lock.read_text())
+            if owner["hostname"] == socket.gethostname() and not Path(f"/proc/{owner['pid']}").exists():
+                console.print(f"clearing the lock of process {owner['pid']}, which is gone")
+                lock.unlink()
+
+
+def sweep(here: State) -> None:
+    """Remove machines, bridge and state, whether or not Pulumi still knows of them."""
+    for directory in sorted((here.directory / "machines").glob("*")):
+        supervisor.stop(directory)
+        with contextlib.suppress(FileNotFoundError, TypeError, ValueError):
+            supervisor.driver_of(directory).clean_up()
+    if succeeds("nft", "list", "table", "ip", here.bridge):
+        run("nft", "delete", "table", "ip", here.bridge)
+    if succeeds("ip", "link", "show", here.bridge):
+        run("ip", "link", "delete", here.bridge)
+    shutil.rmtree(here.runtime, ignore_errors=True)
+    shutil.rmtree(here.directory, ignore_errors=True)
+
+
+def clean_cache() -> int:
+    shutil.rmtree(cache_directory(), ignore_errors=True)
+    return 0
+
+
+def _pulumi(*arguments: str) -> int:
+    return subprocess.run([PULUMI, *arguments, "--stack", "local", "--non-interactive"], cwd=PROJECT).returncode
+
+
+def _verify() -> int:
+    """Run the tests that only look, on this platform."""
+    console.print("\n[bold]Verifying[/]")
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "looks_only", "tests/platform", "--running-platform"]
+    return subprocess.run([*command, "-p", "no:cacheprovider"], cwd=PROJECT).returncode
+
+
+def _print_times(here: State, since: float) -> None:
+    log = here.directory / "timings.jsonl"
+    rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    rows = [row for row in rows if row["started"] >= since]
+    table = Table("step", "", "began after", "took", title="Times", title_justify="left")
+    for row in sorted(rows, key=lambda r: r["started"]):
+        began, took = row["started"] - since, row["ended"] - row["started"]
+        table.add_row(row["resource"], row["operation"], f"{began:.0f} s", f"{took:.1f} s")
+    if rows:
+        console.print(table)
+    console.print(f"in all {time.time() - since:.0f} s")
+
+
+def _print_where() -> None:
+    from infra.machines.node_privileges import PRICE
+
+    outputs = json.loads(run(PULUMI, "stack", "output", "--json", "--stack", "local"))
+    drivers = {facts["driver"] for facts in outputs["machines"].values()}
+    if "nspawn" in drivers:
+        console.print("Machines are system containers here (no usable KVM): they share this host's kernel. " + PRICE)
+    console.print(f"\nThe platform answers at [bold]{outputs['app_url']}[/]")
+
+
+def main() -> int:
+    commands = {"up": up, "down": down, "clean-cache": clean_cache}
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("command", choices=commands)
+    if os.geteuid() != 0:
+        sys.exit("the local platform makes machines and networks, which needs root")
+    return commands[parser.parse_args().command]()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
