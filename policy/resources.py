@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from infra.placement import Plan
+
+UNKNOWN = "(known after up)"
+"""Stands for values that a preview cannot know. It is true like any value: a rule that looks whether something is given
+is content, and looks again after `up`."""
 
 
 @dataclass(frozen=True)
@@ -30,18 +37,21 @@ class Resource:
 
     @property
     def tags(self) -> Mapping[str, str]:
-        return self.props.get("tags") or {}
+        """Its tags by key; Auto Scaling groups write them as a list."""
+        tags = self.props.get("tags") or {}
+        return tags if isinstance(tags, Mapping) else {tag.get("key"): tag.get("value") for tag in tags}
 
     def is_a(self, kind: str) -> bool:
-        """Whether it is of an AWS type, given short: `ec2/volume`."""
+        """Whether it is of this type; AWS's may be given short: `ec2/volume`."""
         return self.type == kind or self.type.startswith(f"aws:{kind}:")
 
 
 class Deployment(Sequence[Resource]):
-    """All resources of a stack."""
+    """All resources of a stack, and the plan that they should follow."""
 
-    def __init__(self, resources: Sequence[Resource]) -> None:
+    def __init__(self, resources: Iterable[Resource], stack: str, plan: Plan) -> None:
         self._resources = list(resources)
+        self.stack, self.plan = stack, plan
 
     def __len__(self) -> int:
         return len(self._resources)
@@ -49,8 +59,12 @@ class Deployment(Sequence[Resource]):
     def __getitem__(self, index: Any) -> Any:
         return self._resources[index]
 
+    @property
+    def is_production(self) -> bool:
+        """Stacks that hold what nobody can afford to lose have `prod` in their name."""
+        return "prod" in self.stack
+
     def of(self, *kinds: str) -> list[Resource]:
-        """The resources of some AWS types, given short: `ec2/volume`."""
         return [resource for resource in self._resources if any(resource.is_a(kind) for kind in kinds)]
 
     def one(self, kind: str, name: str) -> Resource:
@@ -91,7 +105,7 @@ RULES: list[Rule] = []
 
 
 def rule(check: Check) -> Check:
-    """Make a rule of a function; its name with dashes is the rule's name, its docstring the description."""
+    """Make a rule of a function: its name is the rule's, with dashes; its docstring is the description."""
     description = re.sub(r"\s+", " ", check.__doc__ or "").strip()
     RULES.append(Rule(check.__name__.replace("_", "-"), description, check))
     return check
@@ -99,3 +113,17 @@ def rule(check: Check) -> Check:
 
 def violation(resource: Resource, message: str) -> Violation:
     return Violation(f"{resource.name}: {message}", resource.urn)
+
+
+def json_of(text: Any) -> Any:
+    """The JSON in a property; None while it is not known.
+
+    Raises:
+        ValueError: if it is not JSON.
+    """
+    return None if text is None or UNKNOWN in str(text) else json.loads(text)
+
+
+def listed(value: Any) -> list[Any]:
+    """IAM writes one thing bare and several as a list."""
+    return list(value) if isinstance(value, list | tuple) else [value]

@@ -16,6 +16,8 @@ from pulumi.runtime import mocks, rpc, settings
 from pulumi.runtime.config import set_all_config
 from pulumi.runtime.stack import run_pulumi_func
 
+from infra.placement import Plan, place
+from infra.spec import load_spec
 from policy.resources import Deployment, Resource
 
 CHECKOUT = Path(__file__).parents[2]
@@ -31,12 +33,14 @@ class Recording:
         outputs: what the stack exports.
     """
 
+    stack: str
+    plan: Plan
     resources: list[Resource] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
 
     @property
     def deployment(self) -> Deployment:
-        return Deployment(self.resources)
+        return Deployment(self.resources, self.stack, self.plan)
 
 
 def physical_id(type_: str, name: str) -> str:
@@ -92,9 +96,9 @@ class Answers(mocks.Mocks):
 class RecordingMonitor(mocks.MockMonitor):
     """Writes down every registration with its options, which mocks alone do not get to see."""
 
-    def __init__(self) -> None:
+    def __init__(self, recording: Recording) -> None:
         super().__init__(Answers())
-        self.recording = Recording()
+        self.recording = recording
 
     def RegisterResource(self, request: Any) -> Any:
         response = super().RegisterResource(request)
@@ -128,14 +132,15 @@ def deploy(stack: str, edit: Callable[[dict[str, Any]], None] | None = None, spe
     config = stack_config(stack)
     if edit:
         edit(config[f"{PROJECT}:aws"])
-    config[f"{PROJECT}:spec"] = str(spec or CHECKOUT / "platform.yaml")
+    spec = spec or CHECKOUT / "platform.yaml"
+    config[f"{PROJECT}:spec"] = str(spec)
     flat = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
 
     # One event loop and one root a deployment: Pulumi leaves tasks and the stack behind in the old ones.
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     settings.set_root_resource(None)
-    monitor = RecordingMonitor()
+    monitor = RecordingMonitor(Recording(stack, place(load_spec(spec))))
     mocks.set_mocks(Answers(), project=PROJECT, stack=stack, preview=False, monitor=monitor)
     set_all_config(flat)
 

@@ -1,0 +1,139 @@
+"""A linter for IAM documents: least privilege, said without negations, by nobody in particular never."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from policy.resources import Deployment, Resource, Violation, json_of, listed, rule, violation
+
+# Where each type keeps its document, and whose it is: an identity's, or a resource's own (which names principals).
+IDENTITY = {"iam/rolePolicy": "policy", "iam/policy": "policy"}
+RESOURCE = {
+    "kms/key": "policy",
+    "s3/bucketPolicy": "policy",
+    "sns/topicPolicy": "policy",
+    "ec2/vpcEndpoint": "policy",
+    "ecr/repositoryPolicy": "policy",
+    "secretsmanager/secretPolicy": "policy",
+}
+TRUST = {"iam/role": "assumeRolePolicy"}
+
+# Actions that AWS lets nobody restrict to a resource (Service Authorization Reference): these may say "*".
+UNRESTRICTABLE = {
+    "autoscaling": ("Describe",),
+    "ec2": ("Describe", "GetInstanceTypesFromInstanceRequirements"),
+    "ec2messages": ("",),
+    "ecr": ("GetAuthorizationToken",),
+    "logs": ("DescribeLogGroups",),
+    "ssm": (
+        "CancelCommand",
+        "DescribeInstanceInformation",
+        "GetCommandInvocation",
+        "GetDeployablePatchSnapshotForInstance",
+        "ListCommand",
+        "ListInstanceAssociations",
+        "PutComplianceItems",
+        "PutInventory",
+        "UpdateInstanceInformation",
+    ),
+    "ssmmessages": ("",),
+    "tag": ("GetResources",),
+}
+# Conditions that tie an anonymous principal to this account or to this network.
+BOUNDS = ("aws:PrincipalAccount", "kms:CallerAccount", "aws:SourceVpce", "aws:SourceArn", "aws:SourceAccount")
+FORBIDDEN_MANAGED = ("AdministratorAccess", "PowerUserAccess", "FullAccess", "IAMFull")
+
+
+def is_unrestrictable(action: str) -> bool:
+    service, _, verb = action.partition(":")
+    return any(verb.startswith(start) for start in UNRESTRICTABLE.get(service, ()))
+
+
+def lint(document: Any, *, kind: str, own_resource: bool = False) -> Iterator[str]:
+    """What is wrong with a policy document.
+
+    Args:
+        kind: identity, resource or trust.
+        own_resource: whether `*` means the one resource that the document is attached to (keys, topics, endpoints).
+    """
+    if document.get("Version") != "2012-10-17":
+        yield "is not of version 2012-10-17, so that its variables are text"
+    statements = listed(document.get("Statement") or [])
+    if not statements:
+        yield "has no statement"
+    for statement in statements:
+        for negation in ("NotAction", "NotResource", "NotPrincipal"):
+            if negation in statement:
+                yield f"says {negation}: what is new tomorrow is allowed tomorrow"
+        if statement.get("Effect") != "Allow":
+            continue
+        bounded = any(bound in str(statement.get("Condition", {})) for bound in BOUNDS)
+        yield from _actions(statement, kind, bounded)
+        if kind == "identity" and "*" in listed(statement.get("Resource")):
+            loose = [a for a in listed(statement.get("Action", [])) if not is_unrestrictable(a)]
+            if loose:
+                yield f"allows {', '.join(loose)} on every resource there is"
+        if kind != "identity":
+            yield from _principals(statement, bounded)
+        if kind == "resource" and not own_resource and "*" in listed(statement.get("Resource")):
+            yield "is about every resource there is"
+
+
+def _actions(statement: dict[str, Any], kind: str, bounded: bool) -> Iterator[str]:
+    for action in listed(statement.get("Action", [])):
+        service, _, verb = action.partition(":")
+        administration = kind == "resource" and action == "kms:*" and ":root" in str(statement.get("Principal"))
+        excused = administration or (kind == "resource" and bounded)
+        if "*" in (service, verb) and not excused:
+            yield f"allows {action}, which is everything"
+
+
+def _principals(statement: dict[str, Any], bounded: bool) -> Iterator[str]:
+    principal = statement.get("Principal")
+    if principal is None:
+        yield "names no principal"
+    elif "*" in listed(principal if isinstance(principal, str) else next(iter(principal.values()))):
+        # A gateway endpoint may be open to all who are inside, if it leads to named buckets only.
+        leads_anywhere = "*" in listed(statement.get("Resource", "*"))
+        if not bounded and leads_anywhere:
+            yield "is for everybody in the world"
+
+
+def documents(deployment: Deployment) -> Iterator[tuple[Resource, str, str]]:
+    """Every policy document of a deployment: its resource, its kind, the property it is in."""
+    for kind, where in (("identity", IDENTITY), ("resource", RESOURCE), ("trust", TRUST)):
+        for type_, key in where.items():
+            for resource in deployment.of(type_):
+                yield resource, kind, key
+
+
+@rule
+def iam_documents_grant_little(deployment: Deployment) -> Iterator[Violation]:
+    """Policies name actions and resources; what cannot be restricted is on a list with its reason; nobody is
+    everybody; and there is no allowing by exception."""
+    for resource, kind, key in documents(deployment):
+        try:
+            document = json_of(resource.props.get(key))
+        except ValueError:
+            yield violation(resource, f"its {key} is not JSON")
+            continue
+        own = resource.is_a("kms/key") or resource.is_a("ec2/vpcEndpoint")
+        if document is None:
+            if resource.props.get(key) is None:
+                yield violation(resource, f"has no {key}, so that AWS's own holds, which allows too much")
+            continue
+        for fault in lint(document, kind=kind, own_resource=own):
+            yield violation(resource, fault)
+
+
+@rule
+def no_role_is_an_administrator(deployment: Deployment) -> Iterator[Violation]:
+    """Managed policies that open a whole service are for people with two keys, not for machines."""
+    for attachment in deployment.of("iam/rolePolicyAttachment"):
+        name = str(attachment.props.get("policyArn")).rsplit("/", 1)[-1]
+        if any(forbidden in name for forbidden in FORBIDDEN_MANAGED):
+            yield violation(attachment, f"attaches {name}")
+    for role in deployment.of("iam/role"):
+        if role.props.get("inlinePolicies") or role.props.get("managedPolicyArns"):
+            yield violation(role, "has policies inside; as resources of their own they are linted")

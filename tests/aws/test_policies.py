@@ -1,0 +1,351 @@
+"""The policy pack: every stack passes every rule, and every rule bites.
+
+A mutation takes a recorded stack that passes, spoils one thing, and must be caught by the rule that it is listed under.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from policy.resources import UNKNOWN, Deployment, Resource
+from policy.rules import RULES
+from policy.rules.iam import documents, lint
+
+CHECKS = {rule.name: rule for rule in RULES}
+Mutation = Callable[[Deployment], Deployment]
+
+
+def violations(rule: str, deployment: Deployment) -> list[str]:
+    return [found.message for found in CHECKS[rule].check(deployment)]
+
+
+# Ways to spoil a deployment. Each fails if there is nothing to spoil, or a test would pass by itself.
+
+
+def change(kind: str, edit: Callable[[dict[str, Any]], None], name: str | None = None) -> Mutation:
+    """Edit the properties of the first resource of a type (or of the one named)."""
+
+    def mutate(deployment: Deployment) -> Deployment:
+        victim = deployment.one(kind, name) if name else deployment.of(kind)[0]
+        props = copy.deepcopy(dict(victim.props))
+        edit(props)
+        assert props != victim.props, "the mutation changes nothing"
+        return with_resources(deployment, [replace(r, props=props) if r is victim else r for r in deployment])
+
+    return mutate
+
+
+def put(kind: str, path: str, value: Any, name: str | None = None) -> Mutation:
+    """Set one property, by a path like `metadataOptions.httpTokens` or `blockDeviceMappings.0.ebs`."""
+
+    def edit(props: dict[str, Any]) -> None:
+        *parents, last = path.split(".")
+        target: Any = props
+        for part in parents:
+            target = target[int(part)] if isinstance(target, list) else target.setdefault(part, {})
+        target[int(last) if isinstance(target, list) else last] = value
+
+    return change(kind, edit, name)
+
+
+def drop(kind: str, name: str | None = None) -> Mutation:
+    """Take away all resources of a type (or the one named)."""
+
+    def mutate(deployment: Deployment) -> Deployment:
+        victims = [deployment.one(kind, name)] if name else deployment.of(kind)
+        assert victims
+        return with_resources(deployment, [r for r in deployment if r not in victims])
+
+    return mutate
+
+
+def add(kind: str, **props: Any) -> Mutation:
+    new = Resource(type=kind, name="new", urn=f"urn:{kind}::new", props=props, provider="aws")
+    return lambda deployment: with_resources(deployment, [*deployment, new])
+
+
+def unprotect(kind: str) -> Mutation:
+    return lambda deployment: with_resources(
+        deployment, [replace(r, protect=False) if r.is_a(kind) else r for r in deployment]
+    )
+
+
+def with_resources(deployment: Deployment, resources: list[Resource]) -> Deployment:
+    return Deployment(resources, deployment.stack, deployment.plan)
+
+
+def statement(**parts: Any) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **parts}]})
+
+
+INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
+EGRESS = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
+INSTANCE = "aws:ec2/instance:Instance"
+MACHINE = "pulumi-python:dynamic/local:Machine"
+TEMPLATE, GROUP = "ec2/launchTemplate", "autoscaling/group"
+
+MUTATIONS: dict[str, list[Mutation]] = {
+    "disks-are-encrypted-with-our-key": [
+        put("ebs/volume", "encrypted", False),
+        put("ebs/volume", "kmsKeyId", None),
+        put(TEMPLATE, "blockDeviceMappings.0.ebs.encrypted", "false"),
+        put(TEMPLATE, "blockDeviceMappings", []),
+        put("imagebuilder/imageRecipe", "blockDeviceMappings.0.ebs.kmsKeyId", None),
+    ],
+    "services-encrypt-with-our-key": [
+        put("secretsmanager/secret", "kmsKeyId", None),
+        put("sns/topic", "kmsMasterKeyId", None),
+        put("backup/vault", "kmsKeyArn", None),
+        put("cloudtrail/trail", "kmsKeyId", None),
+        put("codebuild/project", "encryptionKey", None),
+        put("ecr/repository", "encryptionConfigurations", []),
+        put("eks/cluster", "encryptionConfig", None),
+    ],
+    "logs-are-encrypted-and-expire": [
+        put("cloudwatch/logGroup", "kmsKeyId", None),
+        put("cloudwatch/logGroup", "retentionInDays", 0),
+    ],
+    "keys-rotate": [put("kms/key", "enableKeyRotation", False), put("kms/key", "deletionWindowInDays", 1)],
+    "buckets-are-private-encrypted-and-versioned": [
+        put("s3/bucketPublicAccessBlock", "blockPublicPolicy", False),
+        drop("s3/bucketServerSideEncryptionConfiguration", "artifacts"),
+        put("s3/bucketVersioning", "versioningConfiguration.status", "Suspended"),
+        put("s3/bucketPolicy", "policy", statement(Action="s3:GetObject", Resource="arn:x", Principal="*")),
+    ],
+    "nothing-is-open-to-the-world": [
+        add(INGRESS, securityGroupId="x", cidrIpv4="0.0.0.0/0", fromPort=443, toPort=443, ipProtocol="tcp"),
+        add(INGRESS, securityGroupId="x", cidrIpv6="::/0", fromPort=443, toPort=443, ipProtocol="tcp"),
+        add(EGRESS, securityGroupId="x", cidrIpv4="0.0.0.0/0", ipProtocol="-1"),
+        put("lb/loadBalancer", "internal", True),
+    ],
+    "rules-are-resources-of-their-own": [
+        put("ec2/securityGroup", "egress", [{"protocol": "-1", "cidrBlocks": ["0.0.0.0/0"]}]),
+        drop("ec2/defaultSecurityGroup"),
+    ],
+    "no-machine-has-a-public-address": [
+        put("ec2/subnet", "mapPublicIpOnLaunch", True),
+        put(TEMPLATE, "networkInterfaces.0.associatePublicIpAddress", "true", "vm-ledger-0"),
+        add("aws:ec2/eip:Eip", instance="i-1"),
+    ],
+    "nobody-logs-in-by-network": [
+        add(INGRESS, securityGroupId="x", cidrIpv4="10.0.0.0/8", fromPort=20, toPort=25, ipProtocol="tcp"),
+        put(TEMPLATE, "keyName", "admin"),
+    ],
+    "the-api-server-is-private": [
+        put("eks/cluster", "vpcConfig.endpointPublicAccess", True),
+        change("eks/cluster", lambda p: p["vpcConfig"].pop("endpointPublicAccess")),
+        put("eks/cluster", "vpcConfig.endpointPrivateAccess", False),
+    ],
+    "what-clients-send-is-encrypted": [
+        put("lb/listener", "protocol", "HTTP"),
+        put("lb/listener", "sslPolicy", "ELBSecurityPolicy-2016-08"),
+    ],
+    "the-vm-tier-has-no-way-out": [
+        add("aws:ec2/route:Route", routeTableId="RouteTable-network-isolated", destinationCidrBlock="0.0.0.0/0"),
+    ],
+    "no-security-group-talks-to-everything": [
+        put("vpc/securityGroupIngressRule", "toPort", 65535),
+        put("vpc/securityGroupEgressRule", "ipProtocol", "-1"),
+    ],
+    "metadata-needs-a-session": [
+        put(TEMPLATE, "metadataOptions.httpTokens", "optional"),
+        put(TEMPLATE, "metadataOptions.httpPutResponseHopLimit", 2),
+        put("imagebuilder/infrastructureConfiguration", "instanceMetadataOptions", None),
+        add(INSTANCE, ami="ami-1"),
+    ],
+    "images-are-pinned": [
+        put(TEMPLATE, "imageId", "resolve:ssm:/aws/service/debian/release/13/latest/amd64"),
+        put("eks/nodeGroup", "releaseVersion", None),
+        put("eks/addon", "addonVersion", None),
+        put("codebuild/project", "environment.image", "debian:latest"),
+    ],
+    "repositories-are-immutable": [
+        put("ecr/repository", "imageTagMutability", "MUTABLE"),
+        put("ecr/repository", "imageScanningConfiguration.scanOnPush", False),
+    ],
+    "user-data-holds-no-secret": [
+        put(TEMPLATE, "userData", base64.b64encode(b"#!/bin/sh\nPASSWORD=hunter22 start\n").decode(), "vm-ledger-0"),
+    ],
+    "everything-is-tagged": [
+        put(TEMPLATE, "tagSpecifications.1.tags", {}),
+        put(GROUP, "tags", []),
+        put("pulumi:providers:aws", "defaultTags", None),
+        put("pulumi:providers:aws", "allowedAccountIds", None),
+    ],
+    "the-provider-is-named": [lambda d: with_resources(d, [replace(r, provider="") for r in d])],
+    "nodes-are-repaired-and-updated-gently": [
+        put("eks/nodeGroup", "nodeRepairConfig.enabled", False),
+        put("eks/nodeGroup", "updateConfig", {}),
+    ],
+    "what-keeps-state-is-backed-up": [
+        put("ebs/volume", "tags", {"Name": "forgotten"}),
+        drop("backup/selection"),
+        put("backup/plan", "rules.0.lifecycle.deleteAfter", 1),
+    ],
+    "stateful-workloads-have-a-disk-of-their-own": [drop("ebs/volume")],
+    "a-lost-member-pages-somebody": [
+        drop("cloudwatch/metricAlarm", "vm-ledger-0-GroupInServiceInstances"),
+        put("cloudwatch/metricAlarm", "alarmActions", []),
+    ],
+    "members-are-replaced-behind-a-health-gate": [
+        put(GROUP, "maxSize", 2),
+        put(GROUP, "initialLifecycleHooks.0.defaultResult", "CONTINUE"),
+        put(GROUP, "initialLifecycleHooks", []),
+    ],
+    "production-is-protected-from-deletion": [
+        put("eks/cluster", "deletionProtection", False),
+        put("lb/loadBalancer", "enableDeletionProtection", False),
+        put("ebs/volume", "finalSnapshot", False),
+        unprotect("ebs/volume"),
+        drop("backup/vaultLockConfiguration"),
+    ],
+    "everything-that-happens-is-on-record": [
+        drop("ec2/flowLog"),
+        put("eks/cluster", "enabledClusterLogTypes", ["api"]),
+        put("eks/cluster", "accessConfig.authenticationMode", "CONFIG_MAP"),
+        put("cloudtrail/trail", "enableLogFileValidation", False),
+    ],
+    "windows-and-groups-for-every-machine": [
+        drop("ssm/patchGroup", "patching-ledger"),
+        drop("ssm/maintenanceWindowTarget", "patching-rest-ledger"),
+        put("ssm/maintenanceWindowTask", "maxConcurrency", "100%"),
+    ],
+    "workloads-run-where-they-were-placed": [
+        put("ec2/securityGroup", "tags.hybrid:runtime", "container", "firewall-vm-ledger"),
+        put("ec2/securityGroup", "tags.hybrid:workload", "stranger", "firewall-vm-ledger"),
+        drop(GROUP, "vm-tariffs-0"),
+        add(MACHINE, workload="web"),
+        add(MACHINE, workload="ledger"),
+        add(MACHINE, workload="stranger"),
+    ],
+    "every-wall-has-its-nodes": [
+        drop("eks/nodeGroup", "cluster-microvm"),
+        put("eks/nodeGroup", "taints", [], "cluster-microvm"),
+    ],
+    "instance-types-are-ordinary": [
+        put(TEMPLATE, "instanceType", "p5.48xlarge", "vm-ledger-0"),
+        put("eks/nodeGroup", "instanceTypes", ["m7i.large", "m7i.48xlarge"]),
+    ],
+    "spending-is-watched": [drop("budgets/budget"), put("budgets/budget", "notifications", [])],
+    "gateways-are-counted": [
+        lambda d: with_resources(
+            d, [*d, *(Resource("aws:ec2/natGateway:NatGateway", f"n{i}", f"u{i}", {}) for i in range(4))]
+        )
+    ],
+    "iam-documents-grant-little": [
+        put("iam/rolePolicy", "policy", statement(Action="s3:*", Resource="arn:aws:s3:::x")),
+        put("iam/rolePolicy", "policy", statement(Action="*", Resource="*")),
+        put("iam/rolePolicy", "policy", statement(Action="s3:GetObject", Resource="*")),
+        put("iam/rolePolicy", "policy", statement(NotAction="iam:*", Resource="arn:aws:s3:::x")),
+        put("iam/rolePolicy", "policy", "{"),
+        put("iam/rolePolicy", "policy", json.dumps({"Version": "2008-10-17", "Statement": []})),
+        put("kms/key", "policy", statement(Action="kms:Decrypt", Resource="*", Principal="*")),
+        put("kms/key", "policy", None),
+        put("s3/bucketPolicy", "policy", statement(Action="s3:GetObject", Resource="*", Principal={"Service": "x"})),
+        put("iam/role", "assumeRolePolicy", statement(Action="sts:AssumeRole", Principal={"AWS": "*"})),
+        put("ec2/vpcEndpoint", "policy", statement(Action="*", Resource="*", Principal="*")),
+    ],
+    "no-role-is-an-administrator": [
+        put("iam/rolePolicyAttachment", "policyArn", "arn:aws:iam::aws:policy/AdministratorAccess"),
+        put("iam/role", "managedPolicyArns", ["arn:aws:iam::aws:policy/ReadOnlyAccess"]),
+    ],
+}
+
+
+@pytest.mark.parametrize("rule", CHECKS)
+def test_every_stack_passes(rule, deployed):
+    assert violations(rule, deployed) == []
+
+
+def test_every_rule_has_a_mutation():
+    assert set(MUTATIONS) == set(CHECKS)
+
+
+@pytest.mark.parametrize(
+    ("rule", "mutation"),
+    [
+        pytest.param(rule, mutation, id=f"{rule}-{number}")
+        for rule, mutations in MUTATIONS.items()
+        for number, mutation in enumerate(mutations)
+    ],
+)
+def test_every_mutation_is_caught(rule, mutation, prod):
+    assert violations(rule, prod) == []
+    found = violations(rule, mutation(prod))
+    assert found, f"{rule} did not notice"
+    assert all(len(message) > 10 for message in found)
+
+
+def test_rules_say_what_holds_and_why():
+    for rule in RULES:
+        assert len(rule.description) > 40 and rule.description.endswith(".")
+    assert len(CHECKS) == len(RULES), "two rules have one name"
+
+
+def test_development_may_be_deleted(dev):
+    """The rule is about production; a stack that is torn down every evening is not protected."""
+    assert not dev.is_production and violations("production-is-protected-from-deletion", dev) == []
+
+
+@pytest.mark.parametrize("rule", CHECKS)
+def test_rules_accept_what_a_preview_cannot_know(rule, prod):
+    """In a preview ids, ARNs and whole documents are unknown; that is no violation, and no crash."""
+    by_reference = {"arn", "Arn", "Id", "Ids", "policy", "userData", "Groups", "subnets", "buildspec"}
+
+    def blank(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {k: blank(v, k) for k, v in value.items()}
+        if isinstance(value, list):
+            return [blank(v, key) for v in value]
+        refers = any(key.endswith(end) for end in by_reference)
+        return UNKNOWN if refers and isinstance(value, str) and not value.startswith("ami-") else value
+
+    preview = with_resources(prod, [replace(r, props=blank(dict(r.props))) for r in prod])
+    assert violations(rule, preview) == []
+
+
+def test_the_linter_reads_every_document_of_the_platform(deployed):
+    seen = {(kind, resource.type) for resource, kind, _ in documents(deployed)}
+    assert {kind for kind, _ in seen} == {"identity", "resource", "trust"}
+    policies = deployed.of("iam/rolePolicy", "kms/key", "s3/bucketPolicy", "sns/topicPolicy", "iam/role")
+    assert len(list(documents(deployed))) >= len(policies)
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        ({"Effect": "Allow", "Action": "ec2:DescribeVolumes", "Resource": "*"}, None),
+        ({"Effect": "Allow", "Action": "ec2:AttachVolume", "Resource": "*"}, "every resource there is"),
+        ({"Effect": "Allow", "Action": ["s3:Get*"], "Resource": "arn:aws:s3:::x/*"}, None),
+        ({"Effect": "Allow", "NotResource": "arn:x", "Action": "s3:GetObject"}, "NotResource"),
+        ({"Effect": "Deny", "Action": "*", "Resource": "*"}, None),
+    ],
+)
+def test_the_linter_on_single_statements(document, told):
+    found = list(lint({"Version": "2012-10-17", "Statement": document}, kind="identity"))
+    assert (found == []) if told is None else any(told in fault for fault in found)
+
+
+def test_the_local_stack_is_held_to_the_decisions_too(plan):
+    """The same rules read the machines of the local target by the workload that each one names."""
+    local = [
+        Resource(MACHINE, host, f"urn::{host}", {"workload": workload})
+        for host, workload in (("ledger-0", "ledger"), ("tariffs-0", "tariffs"), ("cluster-0", "cluster"))
+    ]
+    for rule in CHECKS:
+        assert violations(rule, Deployment(local, "local", plan)) == []
+    astray = Deployment([*local, Resource(MACHINE, "web-0", "urn::web-0", {"workload": "web"})], "local", plan)
+    assert violations("workloads-run-where-they-were-placed", astray) == [
+        "web-0: is a machine for web; it was decided container"
+    ]
+    missing = Deployment(local[1:], "local", plan)
+    assert violations("workloads-run-where-they-were-placed", missing) == [
+        "ledger has 0 machines; platform.yaml asks for 1"
+    ]
