@@ -24,7 +24,7 @@ options:
         type: path
         required: true
       content:
-        description: The whole content. Needed unless O(files[].state=absent).
+        description: The whole content. Needed where O(files[].state=present).
         type: str
       mode:
         description: Permissions, as four octal digits.
@@ -39,16 +39,19 @@ options:
         type: str
         default: root
       state:
-        description: Whether the file must be there.
+        description:
+          - V(present) is a file with this content, V(absent) none.
+          - V(existing) sets owner and permissions where there is a file or a directory, and makes none.
         type: str
-        choices: [present, absent]
+        choices: [present, absent, existing]
         default: present
+      replace:
+        description: Whether a file that is there gets this content; its owner and permissions are set in any case.
+        type: bool
+        default: true
       validate:
         description: Command that must succeed before a changed file is put in place; C(%s) stands for the new file.
         type: str
-  backup_directory:
-    description: Where the former version of each changed file is kept under its own path, for an undo.
-    type: path
 author: The hybrid platform authors
 """
 
@@ -72,7 +75,6 @@ changed_paths:
 
 import os
 import shlex
-import shutil
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
@@ -83,7 +85,8 @@ ITEM = {
     "mode": {"type": "str", "default": "0644"},
     "owner": {"type": "str", "default": "root"},
     "group": {"type": "str", "default": "root"},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "state": {"type": "str", "choices": ["present", "absent", "existing"], "default": "present"},
+    "replace": {"type": "bool", "default": True},
     "validate": {"type": "str"},
 }
 
@@ -93,20 +96,8 @@ def read(path):
     try:
         with open(path, "rb") as stream:
             return stream.read()
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return None
-
-
-def keep_former(path, directory):
-    """Keep the former version, or the knowledge that there was none, for an undo."""
-    if directory is None:
-        return
-    kept = directory + path
-    os.makedirs(os.path.dirname(kept), mode=0o700, exist_ok=True)
-    if os.path.exists(path):
-        shutil.copy2(path, kept)
-    else:
-        open(kept + ".absent", "w").close()
 
 
 def write(module, item, content):
@@ -120,7 +111,6 @@ def write(module, item, content):
         code, out, err = module.run_command(command)
         if code:
             module.fail_json(msg=f"{path} is not valid, and was left as it is: {(err or out).strip()}")
-    keep_former(path, module.params["backup_directory"])
     module.atomic_move(new, path)
 
 
@@ -131,11 +121,11 @@ def ensure(module, item):
         if before is None:
             return False, None
         if not module.check_mode:
-            keep_former(path, module.params["backup_directory"])
             os.unlink(path)
         return True, {"before_header": path, "before": before.decode(errors="replace"), "after": ""}
 
-    content = item["content"].encode()
+    as_it_is = item["state"] == "existing" or (before is not None and not item["replace"])
+    content = before if as_it_is else item["content"].encode()
     changed = before != content
     if changed and not module.check_mode:
         write(module, item, content)
@@ -146,7 +136,7 @@ def ensure(module, item):
         "before_header": path,
         "after_header": path,
         "before": (before or b"").decode(errors="replace"),
-        "after": item["content"],
+        "after": (content or b"").decode(errors="replace"),
     }
     return changed, difference
 
@@ -161,7 +151,6 @@ def main():
                 "options": ITEM,
                 "required_if": [("state", "present", ("content",))],
             },
-            "backup_directory": {"type": "path"},
         },
         supports_check_mode=True,
     )

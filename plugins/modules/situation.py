@@ -9,7 +9,12 @@ module: situation
 short_description: Tell whether the machine runs, in what, and what its kernel offers
 description:
   - What a role must know to work alike on a live machine, in a container and in a chroot. Changes nothing.
-options: {}
+options:
+  packages:
+    description: Packages of which to tell whether they are installed.
+    type: list
+    elements: str
+    default: []
 author: The hybrid platform authors
 """
 
@@ -40,6 +45,11 @@ modules:
   description: Whether this machine can load kernel modules.
   returned: always
   type: bool
+installed:
+  description: Those of O(packages) that are installed.
+  returned: always
+  type: list
+  elements: str
 distribution:
   description: The ID of os-release.
   returned: always
@@ -90,11 +100,21 @@ def audit_answers():
     return True
 
 
+def installed(module, packages):
+    """dpkg-query fails as soon as one is unknown, and still tells of the others."""
+    if not packages or not module.get_bin_path("dpkg-query"):
+        return []
+    command = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\\n", *packages]
+    lines = module.run_command(command)[1].splitlines()
+    return sorted({line.split()[0] for line in lines if line.endswith(" installed")})
+
+
 def main():
-    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
-    state = (
-        module.run_command(["systemctl", "is-system-running"])[1].strip() if module.get_bin_path("systemctl") else ""
+    module = AnsibleModule(
+        argument_spec={"packages": {"type": "list", "elements": "str", "default": []}}, supports_check_mode=True
     )
+    systemctl = module.get_bin_path("systemctl")
+    state = module.run_command([systemctl, "is-system-running"])[1].strip() if systemctl else ""
     booted = state not in ("", "offline", "unknown")
     container = module.run_command(["systemd-detect-virt", "--container"])[1].strip() if booted else ""
     container = "" if container == "none" else container
@@ -107,6 +127,7 @@ def main():
         # Audit is not namespaced: a container that could use it would write the host's rules.
         audit=booted and not container and audit_answers(),
         modules=booted and not container and may(CAP_SYS_MODULE),
+        installed=installed(module, module.params["packages"]),
         distribution=release.get("ID", ""),
         version=release.get("VERSION_ID", ""),
     )

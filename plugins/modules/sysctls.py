@@ -64,6 +64,12 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 
+def order(parameter):
+    """Forwarding first: the kernel sets other parameters of the network anew when it changes."""
+    name = parameter[0]
+    return not name.endswith(("ip_forward", "forwarding")), name
+
+
 def location(proc, name):
     """A dot separates, except inside an interface's name, where sysctl.d writes a slash for it."""
     return os.path.join(proc, name.replace(".", "/") if "/" not in name else name)
@@ -109,7 +115,10 @@ def main():
         supports_check_mode=True,
     )
     wanted = {name: " ".join(str(value).split()) for name, value in module.params["parameters"].items()}
-    lines = [f"# {module.params['comment']}", *(f"{name} = {value}" for name, value in sorted(wanted.items()))]
+    lines = [
+        f"# {module.params['comment']}",
+        *(f"{name} = {value}" for name, value in sorted(wanted.items(), key=order)),
+    ]
     content = "\n".join(lines) + "\n"
     path = module.params["path"]
     try:
@@ -127,7 +136,7 @@ def main():
 
     was_set, impossible = [], {}
     if module.params["running"]:
-        for name, value in sorted(wanted.items()):
+        for name, value in sorted(wanted.items(), key=order):
             changed, reason = set_running(module.params["proc"], name, value, module.check_mode)
             if changed:
                 was_set.append(name)

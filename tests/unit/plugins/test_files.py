@@ -42,13 +42,21 @@ def test_a_file_that_is_not_valid_stays_as_it_was(call, tmp_path, failure):
     assert target.read_text() == "good"
 
 
-def test_former_versions_are_kept_for_an_undo(call, tmp_path):
-    old, new, kept = tmp_path / "old", tmp_path / "new", tmp_path / "kept"
-    old.write_text("before")
-    wanted = [{"path": str(path), "content": "after", **ME} for path in (old, new)]
-    call(files, files=wanted, backup_directory=str(kept))
-    assert (kept / str(old)[1:]).read_text() == "before"
-    assert (kept / (str(new)[1:] + ".absent")).exists()
+def test_what_an_administrator_wrote_stays(call, tmp_path):
+    target = tmp_path / "x"
+    target.write_text("theirs")
+    target.chmod(0o666)
+    wanted = [{"path": str(target), "content": "ours", "replace": False, "mode": "0600", **ME}]
+    assert call(files, files=wanted)["changed"]
+    assert target.read_text() == "theirs" and target.stat().st_mode & 0o777 == 0o600
+    assert not call(files, files=wanted)["changed"]
+
+
+def test_permissions_of_what_exists_only(call, tmp_path):
+    (tmp_path / "directory").mkdir(mode=0o755)
+    wanted = [{"path": str(tmp_path / name), "state": "existing", "mode": "0700", **ME} for name in ("directory", "no")]
+    assert call(files, files=wanted)["changed_paths"] == [str(tmp_path / "directory")]
+    assert (tmp_path / "directory").stat().st_mode & 0o777 == 0o700 and not (tmp_path / "no").exists()
 
 
 def test_a_file_that_must_not_be_there_goes(call, tmp_path):

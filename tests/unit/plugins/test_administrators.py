@@ -1,0 +1,47 @@
+"""hybrid.platform.administrators"""
+
+import pytest
+
+from plugins.modules import administrators
+
+PASSWD = """root:x:0:0::/root:/bin/bash
+ann:x:1000:1000::/home/ann:/bin/bash
+bob:x:1001:1001::/home/bob:/bin/bash
+cid:x:1002:1002::/home/cid:/bin/bash
+dot:x:1003:1003::/home/dot:/bin/bash
+eve:x:1004:27::/home/eve:/bin/bash
+app:x:1005:1005::/srv:/usr/sbin/nologin
+usr:x:1006:1006::/home/usr:/bin/bash
+"""
+SHADOW = "".join(
+    f"{name}:{'$y$x' if name not in ('root', 'bob') else '!'}:1:0::::\n"
+    for name in ("root", "ann", "bob", "cid", "dot", "eve", "app", "usr")
+)
+
+
+@pytest.fixture
+def machine(tmp_path):
+    for directory in ("etc/sudoers.d", "home/bob/.ssh", "home/cid/.ssh"):
+        (tmp_path / directory).mkdir(parents=True)
+    (tmp_path / "etc/passwd").write_text(PASSWD)
+    (tmp_path / "etc/shadow").write_text(SHADOW)
+    (tmp_path / "etc/group").write_text("sudo:x:27:ann\nops:x:99:app\n")
+    (tmp_path / "etc/sudoers").write_text(
+        "Defaults env_reset\nUser_Alias STAFF = dot, bob\n%sudo ALL=(ALL:ALL) ALL\nSTAFF ALL = \\\n  ALL\n"
+        "#usr ALL=ALL\n"
+    )
+    (tmp_path / "etc/sudoers.d/team").write_text("cid ALL=(root) /usr/bin/systemctl\n%ops ALL=ALL\n")
+    for name in ("bob", "cid"):
+        (tmp_path / f"home/{name}/.ssh/authorized_keys").write_text("ssh-ed25519 AAAA x\n")
+    return tmp_path
+
+
+def test_everyone_who_administers_is_found_however_the_right_was_given(call, machine):
+    found = call(administrators, root=str(machine))["administrators"]
+    assert set(found) == {"ann", "bob", "cid", "dot", "eve"}
+    assert found["cid"] == {"password": True, "key": True}
+    assert found["bob"] == {"password": False, "key": True}
+
+
+def test_those_who_would_be_locked_out_without_passwords_are_named(call, machine):
+    assert call(administrators, root=str(machine))["password_only"] == ["ann", "dot", "eve"]
