@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infra.insight.estate import HOST, Connection, Estate, Grant, Listener, Machine, Unit
+from infra.insight.estate import HOST, OPEN, Connection, Estate, Grant, Listener, Machine, Unit
 from infra.insight.network_policy import Endpoint, Object, addresses_of, admits, covers
-from infra.inventory import CONTROL_PLANE
+from infra.inventory import CONTROL_PLANE, VM_TIER
 from infra.spec import Runtime
 
 Objects = Mapping[str, list[Any]]
@@ -33,6 +33,17 @@ _WRITES = {"create", "update", "patch", "*"}
 _ENTERS = {"pods", "pods/exec", "pods/attach", "pods/ephemeralcontainers", "deployments", "statefulsets", "daemonsets"}
 
 
+@dataclass(frozen=True)
+class Rule:
+    """A port that a machine's firewall opens, and to whom."""
+
+    port: int
+    sources: tuple[str, ...]
+
+
+Firewalls = Mapping[str, Iterable[Rule]]
+
+
 def deployed(outputs: Mapping[str, Any], resources: Iterable[Object], objects: Objects) -> Estate:
     """The estate of one stack.
 
@@ -41,53 +52,67 @@ def deployed(outputs: Mapping[str, Any], resources: Iterable[Object], objects: O
         resources: the resources of `pulumi stack export`.
         objects: the cluster's objects by kind (see KINDS); of secrets only their names are needed.
     """
-    hosts = outputs["inventory"]["all"]["hosts"]
-    control_plane = outputs["inventory"]["all"]["children"].get(CONTROL_PLANE, {}).get("hosts", {})
+    resources = list(resources)
+    children = outputs["inventory"]["all"]["children"]
+    control_plane, vm_tier = (children.get(group, {}).get("hosts", {}) for group in (CONTROL_PLANE, VM_TIER))
     machines = tuple(
-        _machine(name, facts, hosts.get(name, {}), name in control_plane)
-        for name, facts in sorted(outputs["machines"].items())
+        _machine(name, facts, name in control_plane) for name, facts in sorted(outputs["machines"].items())
     )
+    firewalls = _firewalls(resources)
     disks = _data_disks(resources)
     units = [
         Unit(name, facts["workload"], Runtime.VM, name, volumes=disks.get(name, ()))
         for name, facts in sorted(outputs["machines"].items())
-        if facts.get("workload")
+        if name in vm_tier
     ]
     cluster = _Cluster(objects, machines)
     units += cluster.units()
-    listeners = [*_machine_listeners(units, hosts), *cluster.listeners()]
-    connections = tuple(dict.fromkeys(_connections(units, machines, hosts, cluster, listeners)))
+    listeners = [*_machine_listeners(units, firewalls), *cluster.listeners()]
+    connections = tuple(dict.fromkeys(_connections(units, machines, firewalls, cluster, listeners)))
     workloads = {unit.workload for unit in units}
     return Estate(
         origin="deployed",
         machines=machines,
         units=tuple(units),
         connections=connections,
-        dependencies=tuple(dict.fromkeys((c.source, c.destination) for c in connections if c.source in workloads)),
+        dependencies=tuple(
+            dict.fromkeys((c.source, c.destination) for c in connections if c.source in workloads and c.through != OPEN)
+        ),
         listeners=tuple(listeners),
         grants=tuple(cluster.grants({unit.identity for unit in units if unit.identity})),
         cluster_secrets=tuple(cluster.secrets),
     )
 
 
-def _machine(name: str, facts: Mapping[str, Any], host: Mapping[str, Any], is_control_plane: bool) -> Machine:
-    driver = facts.get("driver", "")
-    shares = driver == "nspawn"
+def _machine(name: str, facts: Mapping[str, Any], is_control_plane: bool) -> Machine:
+    driver, shares = facts.get("driver", ""), bool(facts.get("shares_host_kernel"))
     return Machine(
         name,
         kernel=HOST if shares else name,
         driver=driver,
         host=HOST if driver in ("nspawn", "qemu") else "",
         image=facts.get("image", ""),
-        address=facts.get("address") or host.get("ansible_host", ""),
-        release=facts.get("kernel", ""),
+        address=facts["address"],
         is_control_plane=is_control_plane,
-        stand_in=_words(facts.get("stand_in")) or ("nspawn stands here for a VM" if shares else ""),
+        stand_in="nspawn stands here for a VM" if driver == "nspawn" else "",
     )
 
 
-def _words(stand_in: Any) -> str:
-    return stand_in if isinstance(stand_in, str) else ""
+def _firewalls(resources: Iterable[Object]) -> dict[str, list[Rule]]:
+    """What each machine's firewall lets in besides SSH, as the run that configured it was told."""
+    firewalls: dict[str, list[Rule]] = {}
+    for resource in resources:
+        if not resource["type"].endswith(":Playbook"):
+            continue
+        inputs = resource["inputs"]
+        rules = [
+            Rule(int(rule["port"]), tuple(rule["sources"]))
+            for rule in inputs["variables"].get("firewall_allow") or ()
+            if rule.get("protocol", "tcp") == "tcp"
+        ]
+        for host in inputs["inventory"]["all"]["hosts"] if rules else ():
+            firewalls.setdefault(host, []).extend(rules)
+    return firewalls
 
 
 def _data_disks(resources: Iterable[Object]) -> dict[str, tuple[str, ...]]:
@@ -106,23 +131,16 @@ def _name_of(resource: Object) -> str:
     return str(resource["urn"].rpartition("::")[2])
 
 
-def _machine_listeners(units: Iterable[Unit], hosts: Mapping[str, Any]) -> Iterator[Listener]:
+def _machine_listeners(units: Iterable[Unit], firewalls: Firewalls) -> Iterator[Listener]:
     for unit in units:
-        if unit.runtime is Runtime.VM:
-            for rule in _allowed(hosts, unit.machine):
-                yield Listener(unit.workload, int(rule["port"]), f"nftables of {unit.machine}")
-
-
-def _allowed(hosts: Mapping[str, Any], machine: str) -> list[Any]:
-    """What the machine's firewall lets in besides SSH, as its configuration in the state says."""
-    rules = hosts.get(machine, {}).get("firewall_allow") or []
-    return [rule for rule in rules if rule.get("protocol", "tcp") == "tcp"]
+        for rule in firewalls.get(unit.machine, ()):
+            yield Listener(unit.workload, rule.port, f"nftables of {unit.machine}")
 
 
 def _connections(
     units: Iterable[Unit],
     machines: Iterable[Machine],
-    hosts: Mapping[str, Any],
+    firewalls: Firewalls,
     cluster: _Cluster,
     listeners: Iterable[Listener],
 ) -> Iterator[Connection]:
@@ -131,15 +149,15 @@ def _connections(
     for target in units:
         if target.runtime is not Runtime.VM:
             continue
-        for rule in _allowed(hosts, target.machine):
-            port, through = int(rule["port"]), f"nftables of {target.machine}"
+        for rule in firewalls.get(target.machine, ()):
+            port, through = rule.port, f"nftables of {target.machine}"
             for machine in machines:
-                if machine.name != target.machine and covers(rule["sources"], [machine.address]):
+                if machine.name != target.machine and covers(rule.sources, [machine.address]):
                     yield from _from_machine(machine, units, target.workload, port, through)
             destination = Endpoint(addresses[target.machine])
             for source in cluster.endpoints:
                 seen_as = [source.endpoint.address, addresses.get(source.unit.machine, "")]
-                if covers(rule["sources"], seen_as) and cluster.admits(source.endpoint, destination, port):
+                if covers(rule.sources, seen_as) and cluster.admits(source.endpoint, destination, port):
                     yield Connection(source.unit.workload, target.workload, port, f"egress policy and {through}")
     for listener in listeners:
         for destination_pod in cluster.endpoints:
@@ -156,7 +174,7 @@ def _connections(
                     if not machine.is_control_plane and cluster.admits(
                         outside, destination_pod.endpoint, listener.port
                     ):
-                        yield from _from_machine(machine, units, listener.workload, listener.port, "node port")
+                        yield from _from_machine(machine, units, listener.workload, listener.port, OPEN)
 
 
 def _from_machine(
@@ -199,7 +217,10 @@ class _Cluster:
     def published(self, workload: str) -> set[int]:
         """The container ports of a workload that a node's address leads to."""
         ports: set[int] = set()
-        names = {name: n for p in self.endpoints if p.unit.workload == workload for name, n in _named(p)}
+        names: dict[str, int] = {}
+        for pod in self.endpoints:
+            if pod.unit.workload == workload:
+                names |= pod.endpoint.port_names
         for service in self._objects["services"]:
             if service["metadata"]["namespace"] == workload and service["spec"].get("type") in (
                 "NodePort",
@@ -208,9 +229,9 @@ class _Cluster:
                 for port in service["spec"].get("ports") or ():
                     target = port.get("targetPort", port["port"])
                     ports.add(names.get(target, 0) if isinstance(target, str) else int(target))
-        for pod in self._objects["pods"]:
-            if pod["metadata"]["namespace"] == workload:
-                ports |= {p["containerPort"] for p in _ports(pod) if p.get("hostPort")}
+        for running in self._objects["pods"]:
+            if running["metadata"]["namespace"] == workload:
+                ports |= {p["containerPort"] for p in _ports(running) if p.get("hostPort")}
         return ports
 
     def grants(self, identities: set[str]) -> Iterator[Grant]:
@@ -300,10 +321,6 @@ def _is_workload(pod: Object) -> bool:
 def _ports(pod: Object) -> Iterator[Any]:
     for container in pod["spec"]["containers"]:
         yield from (p for p in container.get("ports") or () if p.get("protocol", "TCP") == "TCP")
-
-
-def _named(pod: _Pod) -> Iterator[tuple[str, int]]:
-    yield from pod.endpoint.port_names.items()
 
 
 def _secrets(containers: Iterable[Object], volumes: Iterable[Object]) -> Iterator[str]:

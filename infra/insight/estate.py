@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from infra.spec import Runtime
 
 HOST = "host"
+OPEN = "open to everybody"
+"""What lets a connection pass to a public port: it says nothing about who needs it."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,6 @@ class Machine:
     host: str = ""
     image: str = ""
     address: str = ""
-    release: str = ""
     is_control_plane: bool = False
     stand_in: str = ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.insight.estate import Connection, Estate, Listener, Machine, Unit
+from infra.insight.estate import OPEN, Connection, Estate, Listener, Machine, Unit
 from infra.placement import Plan, Runtime
 
 CLUSTER = "cluster-0"
@@ -28,11 +28,20 @@ def planned(plan: Plan) -> Estate:
             for ordinal in range(max(workload.replicas, 1))
         ]
     flows = list(plan.flows())
+    connections = [Connection(f.source, f.destination, f.port, "talks_to") for f in flows]
+    # What is open to everybody is open to the machines of the VM tier; pods may leave their namespace only as said.
+    connections += [
+        Connection(machine.workload, name, workload.ports[0], OPEN)
+        for name, workload in plan.spec.workloads.items()
+        if workload.public
+        for machine in units
+        if machine.runtime is Runtime.VM and machine.workload != name
+    ]
     return Estate(
         origin="planned",
         machines=tuple(machines),
         units=tuple(units),
-        connections=tuple(Connection(f.source, f.destination, f.port, "talks_to") for f in flows),
+        connections=tuple(dict.fromkeys(connections)),
         dependencies=tuple(dict.fromkeys((f.source, f.destination) for f in flows)),
         listeners=tuple(Listener(name, port) for name, w in plan.spec.workloads.items() for port in w.ports),
     )

@@ -6,26 +6,20 @@ ADDRESSES = {"ledger-0": "10.120.0.11", "tariffs-0": "10.120.0.12", "cluster-0":
 
 
 def outputs(driver: str = "nspawn") -> dict[str, Any]:
-    def allow(port: int) -> list[dict]:
-        return [{"port": port, "protocol": "tcp", "sources": [ADDRESSES["cluster-0"]]}]
-
-    hosts = {name: {"ansible_host": address} for name, address in ADDRESSES.items()}
-    hosts["ledger-0"]["firewall_allow"] = allow(5432)
-    hosts["tariffs-0"]["firewall_allow"] = allow(7070)
     return {
         "machines": {
             name: {
                 "driver": driver,
                 "address": address,
-                "kernel": "6.12.0",
-                "image": "sha256:12" if name == "tariffs-0" else "sha256:13",
-                "workload": None if name == "cluster-0" else name.removesuffix("-0"),
+                "image": "debian-12-tariffs-b0" if name == "tariffs-0" else "debian-13-postgresql-33",
+                "workload": name.removesuffix("-0"),
+                "shares_host_kernel": driver == "nspawn",
             }
             for name, address in ADDRESSES.items()
         },
         "inventory": {
             "all": {
-                "hosts": hosts,
+                "hosts": {name: {"ansible_host": address} for name, address in ADDRESSES.items()},
                 "vars": {},
                 "children": {
                     "vm_tier": {"hosts": {"ledger-0": {}, "tariffs-0": {}}},
@@ -37,14 +31,28 @@ def outputs(driver: str = "nspawn") -> dict[str, Any]:
     }
 
 
+def resource(kind: str, name: str, **fields: Any) -> dict:
+    urn = f"urn:pulumi:local::hybrid-platform::pulumi-python:dynamic/local:{kind}::{name}"
+    return {"urn": urn, "type": f"pulumi-python:dynamic/local:{kind}", **fields}
+
+
+def configuration(machine: str, port: int) -> dict:
+    inputs = {
+        "inventory": {"all": {"hosts": {machine: {}}}},
+        "variables": {"firewall_allow": [{"port": port, "sources": [ADDRESSES["cluster-0"]]}]},
+    }
+    return resource("Playbook", f"{machine}-configuration", inputs=inputs)
+
+
 def resources() -> list[dict]:
+    disk = "/srv/platform/data-disks/ledger-0.ext4"
     return [
-        {
-            "urn": "urn:pulumi:local::hybrid-platform::pulumi-python:dynamic/local:Machine::ledger-0",
-            "type": "pulumi-python:dynamic/local:Machine",
-            "outputs": {"name": "ledger-0", "data_disk": "/srv/platform/data-disks/ledger-0.ext4"},
-        },
         {"urn": "urn:pulumi:local::hybrid-platform::pulumi:pulumi:Stack::x", "type": "pulumi:pulumi:Stack"},
+        resource("Machine", "ledger-0", outputs={"name": "ledger-0", "data_disk": disk}),
+        resource("Machine", "tariffs-0", outputs={"name": "tariffs-0", "data_disk": ""}),
+        configuration("ledger-0", 5432),
+        configuration("tariffs-0", 7070),
+        resource("Playbook", "workloads", inputs={"inventory": {"all": {"hosts": {}}}, "variables": {}}),
     ]
 
 
@@ -107,6 +115,17 @@ def objects() -> dict[str, list]:
         "networkpolicies": [
             deny("web"),
             deny("worker"),
+            policy(
+                "web",
+                "public",
+                policyTypes=["Ingress"],
+                ingress=[
+                    {
+                        "from": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.244.0.0/16"]}}],
+                        "ports": [{"port": 8080}],
+                    }
+                ],
+            ),
             to_address("web", ADDRESSES["ledger-0"], 5432),
             to_address("web", ADDRESSES["tariffs-0"], 7070),
             policy(
