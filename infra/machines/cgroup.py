@@ -1,6 +1,7 @@
 """A control group for one machine, on hosts where no systemd makes it.
 
-With cgroup v1 or a hybrid host that is one directory in every hierarchy, with v2 a single one.
+With cgroup v1 or a hybrid host that is one directory in every hierarchy, with v2 a single one. The limits
+are on the outer directory and the machine is in an inner one, which is all that root inside it can see.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ _PERIOD = 100_000
 class ControlGroup:
     def __init__(self, scope: str) -> None:
         self._directories = [hierarchy / scope for hierarchy in _hierarchies()]
+        self._inner = [directory / "machine" for directory in self._directories]
 
     def create(self) -> None:
-        for directory in self._directories:
+        for directory in [*self._directories, *self._inner]:
             directory.mkdir(exist_ok=True)
             # A cpuset takes no process before it has been told its processors.
             for file in ("cpuset.cpus", "cpuset.mems"):
@@ -27,7 +29,7 @@ class ControlGroup:
                     (directory / file).write_text((directory.parent / file).read_text())
 
     def add(self, pid: int) -> None:
-        for directory in self._directories:
+        for directory in self._inner:
             (directory / "cgroup.procs").write_text(str(pid))
 
     def limit(self, memory: int, cpu: float) -> None:
@@ -47,7 +49,8 @@ class ControlGroup:
         """Where the device controller is there: the host's disks are out of reach, also through a stray node."""
         for directory in self._directories:
             if (directory / "devices.deny").exists():
-                (directory / "devices.deny").write_text("b *:* rwm")
+                # Making a node stays allowed: runc asks for that for every container, and it opens nothing.
+                (directory / "devices.deny").write_text("b *:* rw")
 
     def remove(self) -> None:
         """Ends what is left in it, and removes it with everything below."""

@@ -51,8 +51,7 @@ class NspawnDriver:
             self._cgroup.remove()
             self._cgroup.create()
             self._cgroup.limit(self.config.memory, self.config.cpu)
-            if not self.config.kubernetes_node:
-                self._cgroup.deny_block_devices()
+            self._cgroup.deny_block_devices()
 
     def start(self) -> subprocess.Popen[bytes]:
         with self._console.open("ab") as console:

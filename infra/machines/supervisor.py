@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import signal
 import subprocess
 import sys
@@ -17,12 +16,14 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+from infra.machines import processes
 from infra.machines.config import MachineConfig
 from infra.machines.nspawn import NspawnDriver
 from infra.machines.qemu import QemuDriver
 
 LOCK = "supervisor.lock"
 STOP_WITHIN = 20.0
+_MODULE = "infra.machines.supervisor"
 
 
 class Driver(Protocol):
@@ -51,23 +52,22 @@ def is_running(directory: Path) -> bool:
     return False
 
 
-def signal_supervisor(directory: Path, number: int) -> bool:
-    """Whether there was one to send it to."""
-    if not is_running(directory):
-        return False
-    with contextlib.suppress(ProcessLookupError, ValueError, FileNotFoundError):
-        os.kill(int((directory / LOCK).read_text()), number)
-    return True
+def signal_supervisor(directory: Path, number: int) -> None:
+    """Send it to every supervisor of the machine, also to one whose directory was deleted under it."""
+    processes.end(_supervisors(directory), number)
 
 
 def stop(directory: Path) -> None:
     """Shut the machine down and wait for it; kill it if it will not go."""
-    if not signal_supervisor(directory, signal.SIGTERM):
-        return
+    signal_supervisor(directory, signal.SIGTERM)
     ends = time.monotonic() + STOP_WITHIN + 5
-    while is_running(directory) and time.monotonic() < ends:
+    while _supervisors(directory) and time.monotonic() < ends:
         time.sleep(0.1)
     signal_supervisor(directory, signal.SIGKILL)
+
+
+def _supervisors(directory: Path) -> list[int]:
+    return processes.with_argument(str(directory), after=_MODULE)
 
 
 class Supervisor:
@@ -125,12 +125,9 @@ def _take(lock: int) -> bool:
 
 
 def main(directory: Path) -> int:
-    with (directory / LOCK).open("a+") as lock:
+    with (directory / LOCK).open("a") as lock:
         if not _take(lock.fileno()):
             return 0
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
         Supervisor(directory).run()
     return 0
 

@@ -102,6 +102,7 @@ def read(path):
 
 def write(module, item, content):
     path = item["path"]
+    os.umask(0o022)  # a hardened machine's umask would make the modes below narrower than they say
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     descriptor, new = tempfile.mkstemp(dir=module.tmpdir)
     with os.fdopen(descriptor, "wb") as stream:

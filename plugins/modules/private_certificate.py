@@ -177,6 +177,7 @@ def main():
     issued = []
     regrouped = False
     if not dry:
+        os.umask(0o022)  # a hardened machine's umask would make the modes below narrower than they say
         os.makedirs(directory.path, mode=0o755, exist_ok=True)
     if not directory.has("ca.key", "ca.crt"):
         issued.append("authority")

@@ -15,6 +15,7 @@ from typing import Any
 
 import ansible_runner
 
+from infra.machines import processes
 from infra.machines.state import PROJECT, State
 
 _ROLE_OR_PLUGIN = re.compile(r"hybrid\.platform\.([a-z0-9_]+)")
@@ -64,6 +65,8 @@ def run_playbook(state: State, name: str, playbook: str, inventory: dict[str, An
         PlaybookError: if a task failed or a host could not be reached.
     """
     private = state.runtime / "ansible" / name
+    # A run whose `pulumi up` was killed goes on by itself; two at once would undo each other.
+    processes.end(processes.with_argument(str(private)))
     shutil.rmtree(private, ignore_errors=True)
     private.mkdir(parents=True, mode=0o700)
     log = state.logs() / f"{name}.log"

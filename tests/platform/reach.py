@@ -1,0 +1,88 @@
+"""Try TCP connections for real: from a machine, or from a pod that stands in for a workload that was taken over."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from testinfra.host import Host
+
+from infra.machines.state import PROJECT
+from infra.targets.local.oci_image import build_image, compile_program
+from toolchain.build import find_go
+
+if TYPE_CHECKING:
+    from tests.platform.conftest import PlatformUnderTest
+
+_TRY = """
+import json, socket, sys
+reached = {}
+for target in sys.argv[1:]:
+    host, port = target.rsplit(":", 1)
+    try:
+        socket.create_connection((host, int(port)), timeout=3).close()
+        reached[target] = True
+    except OSError:
+        reached[target] = False
+print(json.dumps(reached))
+"""
+
+
+def from_machine(host: Host, *targets: str) -> dict[str, bool]:
+    """Which of the address:port targets a machine gets a connection to."""
+    return json.loads(host.check_output("python3 -c %s " + " ".join(targets), _TRY))
+
+
+def from_workload(platform: PlatformUnderTest, workload: str, *targets: str) -> dict[str, bool]:
+    """The same from a pod with the workload's namespace, labels and runtime class, but our program in it."""
+    image = _probe_image(platform)
+    model = platform.objects("pods", "--namespace", workload, "--selector", f"app.kubernetes.io/name={workload}")[0]
+    container = {
+        "name": "probe",
+        "image": image,
+        "imagePullPolicy": "Never",
+        "args": list(targets),
+        "securityContext": model["spec"]["containers"][0]["securityContext"],
+        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "100m", "memory": "32Mi"}},
+    }
+    # Never ready, so that the workload's own callers are not sent here.
+    container["readinessProbe"] = {"exec": {"command": ["/nothing"]}}
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "containers": [container],
+        "securityContext": model["spec"]["securityContext"],
+        "automountServiceAccountToken": False,
+        "hostUsers": model["spec"].get("hostUsers", True),
+    }
+    if runtime_class := model["spec"].get("runtimeClassName"):
+        spec["runtimeClassName"] = runtime_class
+    labels = {k: v for k, v in model["metadata"]["labels"].items() if k != "pod-template-hash"}
+    metadata = {"name": "probe", "namespace": workload, "labels": labels}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    platform.kubectl("create", "--filename=-", stdin=json.dumps(pod))
+    try:
+        return json.loads(_log_when_done(platform, workload))
+    finally:
+        platform.kubectl("delete", "pod", "probe", "--namespace", workload, "--now", "--ignore-not-found")
+
+
+def _log_when_done(platform: PlatformUnderTest, namespace: str) -> str:
+    for _ in range(120):
+        pod = json.loads(platform.kubectl("get", "pod", "probe", "--namespace", namespace, "--output=json").stdout)
+        if pod["status"].get("phase") in ("Succeeded", "Failed"):
+            return platform.kubectl("logs", "probe", "--namespace", namespace).stdout
+        time.sleep(0.5)
+    raise AssertionError(platform.kubectl("describe", "pod", "probe", "--namespace", namespace).stdout)
+
+
+def _probe_image(platform: PlatformUnderTest) -> str:
+    """Build the program's image and bring it to the node; its reference."""
+    directory = PROJECT / "build" / "probe"
+    binary = compile_program(PROJECT / "workloads", "probe", directory, go=find_go(PROJECT / "workloads/go.mod"))
+    image = build_image("localhost/hybrid-platform/probe", binary, directory / "probe.tar")
+    node = platform.host("cluster-0")
+    if image.reference not in node.check_output("ctr -n k8s.io images list --quiet"):
+        platform.copy_to("cluster-0", image.archive, "/var/tmp/probe.tar")
+        node.check_output("ctr -n k8s.io images import --local /var/tmp/probe.tar && rm /var/tmp/probe.tar")
+    return image.reference

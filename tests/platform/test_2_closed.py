@@ -1,0 +1,107 @@
+"""What must be closed is closed: every attempt here is made for real."""
+
+import json
+import ssl
+import urllib.error
+import urllib.request
+
+import pytest
+
+from tests.platform.reach import from_machine, from_workload
+
+
+def address(platform, machine):
+    return platform.outputs["machines"][machine]["address"]
+
+
+def test_machines_of_the_vm_tier_do_not_reach_each_others_services(platform):
+    database, legacy = f"{address(platform, 'ledger-0')}:5432", f"{address(platform, 'tariffs-0')}:7070"
+    assert from_machine(platform.host("tariffs-0"), database) == {database: False}
+    assert from_machine(platform.host("ledger-0"), legacy) == {legacy: False}
+
+
+def test_machines_do_not_reach_each_others_ssh(platform):
+    target = f"{address(platform, 'ledger-0')}:22"
+    assert from_machine(platform.host("tariffs-0"), target) == {target: False}
+    assert from_machine(platform.host("cluster-0"), target) == {target: False}
+
+
+def test_each_workload_reaches_exactly_what_the_spec_says(platform):
+    database, legacy = f"{address(platform, 'ledger-0')}:5432", f"{address(platform, 'tariffs-0')}:7070"
+    services = {
+        name: platform.objects("services", "--namespace", name)[0]["spec"]["clusterIP"] for name in ("web", "worker")
+    }
+    web, worker = f"{services['web']}:8080", f"{services['worker']}:8081"
+    api = f"{address(platform, 'cluster-0')}:6443"
+    assert from_workload(platform, "web", database, legacy, worker, api) == {
+        database: True,
+        legacy: True,
+        worker: True,
+        api: False,
+    }
+    assert from_workload(platform, "worker", database, legacy, web, api) == {
+        database: False,
+        legacy: False,
+        web: False,
+        api: False,
+    }
+
+
+def test_the_database_takes_only_tls_and_passwords(platform):
+    rules = platform.host("ledger-0").check_output(
+        "runuser -u postgres -- psql -XAtc \"select type, auth_method from pg_hba_file_rules where type <> 'local'\""
+    )
+    assert rules, "the database admits nobody over the network"
+    assert set(rules.splitlines()) == {"hostssl|scram-sha-256"}
+
+
+def test_a_pod_that_wants_the_nodes_network_is_refused(platform):
+    container = {"name": "x", "image": "x"}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x", "namespace": "web"}}
+    pod["spec"] = {"containers": [container], "hostNetwork": True}
+    refused = platform.kubectl("create", "--dry-run=server", "--filename=-", stdin=json.dumps(pod), check=False)
+    assert refused.returncode != 0
+    assert 'violates PodSecurity "restricted' in refused.stderr
+
+
+def test_the_api_answers_nobody_without_credentials(platform):
+    url = f"https://{address(platform, 'cluster-0')}:6443/api/v1/namespaces"
+    insecure = ssl._create_unverified_context()
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(url, timeout=5, context=insecure)
+    assert refused.value.code in (401, 403)
+
+
+@pytest.mark.parametrize("machine", ["ledger-0", "tariffs-0", "cluster-0"])
+def test_root_in_a_machine_cannot_reach_into_the_host(platform, machine):
+    if not platform.outputs["machines"][machine]["shares_host_kernel"]:
+        pytest.skip("a real VM has a kernel of its own")
+    host = platform.host(machine)
+    attempts = {
+        "write a sysctl of the host's kernel": "echo 1 > /proc/sys/vm/drop_caches",
+        "load a module": "modprobe dummy",
+        "read a host disk's device node": "mknod /root/disk b $(cut -d: -f1 /sys/block/*/dev | head -n 1) 0 "
+        "&& head -c 1 /root/disk",
+        "raise its own memory limit, or leave its control group": "mkdir -p /root/cg && "
+        "{ mount -t cgroup -o memory none /root/cg || mount -t cgroup2 none /root/cg; } && ls -d /root/cg/*hp-*",
+        "write the host's sysfs": "echo 1 > /sys/kernel/mm/ksm/run",
+    }
+    succeeded = [what for what, command in attempts.items() if host.run(f"sh -c '{command}'").rc == 0]
+    assert succeeded == [], f"on {machine}, root could {', '.join(succeeded)}"
+
+
+def test_no_password_is_in_a_log_or_a_process_list(platform):
+    state = json.loads(platform.pulumi("stack", "export", "--show-secrets"))
+    passwords = [
+        resource["outputs"]["value"].get("plaintext", "").strip('"')
+        for resource in state["deployment"]["resources"]
+        if resource["type"].endswith(":Password")
+    ]
+    assert passwords and all(len(password) > 20 for password in passwords)
+    for password in passwords:
+        for log in (platform.state / "logs").iterdir():
+            assert password not in log.read_text(), f"the password is in {log}"
+        for checkpoint in (platform.state / "pulumi").rglob("*.json"):
+            assert password not in checkpoint.read_text(), f"the password is in clear in {checkpoint}"
+        for name in platform.inventory["all"]["hosts"]:
+            assert password not in platform.host(name).check_output("ps axww; journalctl --no-pager"), f"seen on {name}"

@@ -1,0 +1,153 @@
+"""What changes, breaks, and comes back."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from infra.machines import supervisor
+from infra.machines.state import PROJECT
+
+
+def eventually(what, check, seconds=90):
+    """Wait until it is true; which is what a user would do, too."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        try:
+            if check():
+                return
+        except OSError:
+            pass
+        time.sleep(0.5)
+    pytest.fail(f"not within {seconds} s: {what}")
+
+
+def serves(platform):
+    return platform.request("/readyz", timeout=3).status == 200
+
+
+def booted(host):
+    """When the machine's first process started; empty while it cannot be asked."""
+    try:
+        return host.check_output("stat --format=%Y /proc/1")
+    except (RuntimeError, AssertionError):
+        return ""
+
+
+@pytest.fixture(scope="module")
+def entry(platform):
+    eventually("the web service is ready", lambda: serves(platform))
+    made = platform.request("/entries", {"account": "life", "amount": 41.5, "currency": "EUR"})
+    assert made.status in (200, 201), made
+    return made.body
+
+
+def entries(platform):
+    return platform.request("/entries?account=life").body
+
+
+def test_a_write_through_the_web_service_is_in_the_database(platform, entry):
+    row = platform.host("ledger-0").check_output(
+        "runuser -u postgres -- psql -XAtd ledger -c %s",
+        f"select account, amount from entries where id = {entry['id']}",
+    )
+    assert row == "life|41.50"
+
+
+def test_a_second_up_changes_nothing(platform):
+    assert platform.preview() == {}
+    assert "unchanged" in platform.up()
+
+
+def test_changing_one_workloads_memory_updates_that_workloads_resources_only(platform, tmp_path):
+    spec = tmp_path / "platform.yaml"
+    text = (PROJECT / "platform.yaml").read_text()
+    assert "memory: 512MiB" in text
+    spec.write_text(text.replace("memory: 512MiB", "memory: 640MiB"))
+    changed = platform.preview("--config", f"hybrid-platform:spec={spec}")
+    assert set(changed) == {"ledger-0", "ledger-0-configuration"}
+    assert changed["ledger-0"] == "update"
+
+
+def test_an_edited_role_shows_as_an_update_of_the_runs_that_use_it(platform):
+    edited = PROJECT / "roles/tariffs/tasks/main.yml"
+    before = edited.read_text()
+    try:
+        edited.write_text(before + "\n# edited\n")
+        changed = platform.preview()
+    finally:
+        edited.write_text(before)
+    # The image has the role's packages on board, so it and the machine are made of the role, too.
+    assert "tariffs-0-configuration" in changed
+    assert all("tariffs" in name for name in changed), changed
+
+
+def test_a_killed_pod_comes_back(platform, entry):
+    before = {pod["metadata"]["name"] for pod in platform.objects("pods", "--namespace", "web")}
+    platform.kubectl("delete", "pods", "--namespace", "web", "--all", "--now")
+    eventually("the web service answers again", lambda: serves(platform))
+    after = {pod["metadata"]["name"] for pod in platform.objects("pods", "--namespace", "web")}
+    assert not before & after
+
+
+def test_a_machine_that_reboots_comes_back(platform, entry):
+    tariffs = platform.host("tariffs-0")
+    before = booted(tariffs)
+    tariffs.check_output("systemd-run --on-active=1 systemctl reboot")
+    eventually("the machine has booted anew", lambda: booted(tariffs) not in ("", before))
+    eventually("tariffs answer again", lambda: platform.request("/price?currency=EUR").status == 200)
+
+
+def test_a_machine_that_is_killed_behind_pulumis_back_is_noticed_and_restored(platform, entry):
+    directory = platform.machine_directory("tariffs-0")
+    supervisor.signal_supervisor(directory, 9)
+    eventually("the machine is down", lambda: not supervisor.is_running(directory))
+    assert "tariffs-0" in platform.preview()
+    platform.up()
+    eventually("tariffs answer again", lambda: platform.request("/price?currency=EUR").status == 200)
+
+
+def test_refresh_shows_a_machine_that_was_deleted_and_up_makes_it_anew(platform, entry):
+    directory = platform.machine_directory("tariffs-0")
+    supervisor.stop(directory)
+    shutil.rmtree(directory)
+    refreshed = platform.pulumi("refresh", "--yes", "--skip-preview")
+    assert "deleted" in refreshed and "tariffs-0" in refreshed
+    platform.up()
+    eventually("tariffs answer again", lambda: platform.request("/price?currency=EUR").status == 200)
+
+
+def test_data_survives_replacing_the_database_machine(platform, entry):
+    identity = "cat /etc/machine-id"
+    before = platform.host("ledger-0").check_output(identity)
+    platform.up("--replace", platform.urn("ledger-0"))
+    assert platform.host("ledger-0").check_output(identity) != before, "the machine was not replaced"
+    eventually("the web service is ready", lambda: serves(platform))
+    assert entry in entries(platform)
+
+
+def test_an_up_that_was_killed_is_continued_by_the_next(platform, entry):
+    directory = platform.machine_directory("tariffs-0")
+    supervisor.stop(directory)
+    command = [
+        str(PROJECT / ".tools/bin/pulumi"),
+        "up",
+        "--yes",
+        "--skip-preview",
+        "--stack",
+        "local",
+        "--non-interactive",
+    ]
+    process = subprocess.Popen(
+        command, cwd=PROJECT, env=platform.environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    eventually("the machine is being started", lambda: supervisor.is_running(directory))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    platform.clear_dead_locks()
+    platform.up()
+    assert json.loads(platform.pulumi("preview", "--json"))["changeSummary"].keys() == {"same"}
