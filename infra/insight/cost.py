@@ -1,0 +1,191 @@
+"""What the estate costs: a VM a workload against containers packed on nodes, and where the one beats the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from infra.placement import Plan, Runtime
+from infra.spec.models import Resources
+
+PRICES = Path(__file__).with_name("prices.yaml")
+_GIB = 2**30
+MOST_COPIES = 1000
+
+
+class Reserve(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    vm: Resources
+    node: Resources
+    sandbox: Resources
+
+
+class Prices(BaseModel):
+    """The dated price table, prices.yaml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    as_of: date
+    stale_after_days: int
+    source: str
+    currency: str
+    hours_a_month: int
+    control_plane_hour: float
+    disk_gib_month: float
+    machines: dict[str, tuple[int, int, float]]
+    reserve: Reserve
+
+    def is_stale(self, today: date) -> bool:
+        return (today - self.as_of).days > self.stale_after_days
+
+    def month(self, machine: str) -> float:
+        return self.machines[machine][2] * self.hours_a_month
+
+
+@cache
+def price_table() -> Prices:
+    return Prices.model_validate(yaml.safe_load(PRICES.read_text(encoding="utf-8")))
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one copy of a workload asks for: CPUs and bytes."""
+
+    workload: str
+    cpu: float
+    memory: int
+
+    def plus(self, reserve: Resources) -> Need:
+        return Need(self.workload, self.cpu + reserve.cpu, self.memory + reserve.memory)
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The cheapest packing that was found.
+
+    Attributes:
+        density: pods a node, on average.
+        month: nodes and control plane.
+    """
+
+    machine: str
+    count: int
+    pods: int
+    month: float
+
+    @property
+    def density(self) -> float:
+        return self.pods / self.count
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One estate, three ways.
+
+    Attributes:
+        vms: (workload, machine type, copies, month) of each workload that was placed on VMs.
+        nodes: what the others are packed on; None without any.
+        month: as decided.
+        all_vms_month: with a VM for each copy of each workload.
+        break_even: from how many copies of the elastic workloads' average on a cluster is cheaper; None if never.
+        too_large: workloads that fit no machine of the table.
+    """
+
+    vms: tuple[tuple[str, str, int, float], ...]
+    nodes: Nodes | None
+    disks_month: float
+    month: float
+    all_vms_month: float
+    break_even: int | None
+    too_large: tuple[str, ...]
+
+
+def cost(plan: Plan, prices: Prices) -> Cost:
+    on_vms, elastic, too_large = [], [], []
+    all_vms = 0.0
+    for name, workload in plan.spec.workloads.items():
+        need, copies = Need(name, workload.resources.cpu, workload.resources.memory), max(workload.replicas, 1)
+        machine = _cheapest(need.plus(prices.reserve.vm), prices)
+        if machine is None:
+            too_large.append(name)
+            continue
+        all_vms += prices.month(machine) * copies
+        runtime = plan.placement(name).runtime
+        if runtime is Runtime.VM:
+            on_vms.append((name, machine, copies, prices.month(machine) * copies))
+        else:
+            elastic += [need.plus(prices.reserve.sandbox) if runtime is Runtime.MICROVM else need] * copies
+    nodes = pack(elastic, prices) if elastic else None
+    gib = sum(w.resources.disk * max(w.replicas, 1) for w in plan.spec.workloads.values()) / _GIB
+    disks = gib * prices.disk_gib_month
+    return Cost(
+        tuple(on_vms),
+        nodes,
+        disks,
+        sum(month for *_, month in on_vms) + (nodes.month if nodes else 0) + disks,
+        all_vms + disks,
+        _break_even(elastic, prices),
+        tuple(too_large),
+    )
+
+
+def pack(pods: Sequence[Need], prices: Prices) -> Nodes | None:
+    """Pack pods on equal nodes by first fit, largest first, for each type of node; the cheapest type wins."""
+    packings = []
+    for machine, (cpu, memory, _) in prices.machines.items():
+        room = (cpu - prices.reserve.node.cpu, memory * _GIB - prices.reserve.node.memory)
+        count = _first_fit(pods, room)
+        if count:
+            month = count * prices.month(machine) + prices.control_plane_hour * prices.hours_a_month
+            packings.append(Nodes(machine, count, len(pods), month))
+    return min(packings, key=lambda nodes: (nodes.month, nodes.count), default=None)
+
+
+def _first_fit(pods: Iterable[Need], room: tuple[float, float]) -> int | None:
+    """How many nodes with so much room the pods need; None if one of them fits on none."""
+    free: list[tuple[float, float]] = []
+    for pod in sorted(pods, key=lambda p: (p.memory / room[1] if room[1] > 0 else 0, p.cpu), reverse=True):
+        if pod.cpu > room[0] or pod.memory > room[1]:
+            return None
+        for index, (cpu, memory) in enumerate(free):
+            if pod.cpu <= cpu and pod.memory <= memory:
+                free[index] = cpu - pod.cpu, memory - pod.memory
+                break
+        else:
+            free.append((room[0] - pod.cpu, room[1] - pod.memory))
+    return len(free)
+
+
+def _cheapest(need: Need, prices: Prices) -> str | None:
+    fitting = [
+        (price, name)
+        for name, (cpu, memory, price) in prices.machines.items()
+        if need.cpu <= cpu and need.memory <= memory * _GIB
+    ]
+    return min(fitting)[1] if fitting else None
+
+
+def _break_even(elastic: Sequence[Need], prices: Prices) -> int | None:
+    if not elastic:
+        return None
+    average = Need(
+        "average",
+        sum(pod.cpu for pod in elastic) / len(elastic),
+        sum(pod.memory for pod in elastic) // len(elastic),
+    )
+    machine = _cheapest(average.plus(prices.reserve.vm), prices)
+    if machine is None:
+        return None
+
+    def is_cheaper(copies: int) -> bool:
+        nodes = pack([average] * copies, prices)
+        return nodes is not None and nodes.month < copies * prices.month(machine)
+
+    return next((copies for copies in range(1, MOST_COPIES) if is_cheaper(copies)), None)
