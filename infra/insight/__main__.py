@@ -6,15 +6,20 @@ import argparse
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
+from datetime import UTC, date, datetime
+from pathlib import Path
 
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from infra.cli import add_spec_argument, err, fail, out, plan_of, runtime_text
+from infra.insight import report
 from infra.insight.blast import Change, Loss, Radius, difference, loss, over_budget, radii
+from infra.insight.cost import MOST_COPIES, cost, price_table
 from infra.insight.estate import Estate, relocated
 from infra.insight.live import NotDeployedError, stack
 from infra.insight.planned import planned
+from infra.insight.usage import UsageError, proposals, read_export
 from infra.placement import Plan, Runtime
 
 
@@ -44,15 +49,27 @@ def main() -> None:
     budget = commands.add_parser("budget", help="fail where a radius exceeds the spec's budget")
     budget.set_defaults(run=_budget)
 
+    priced = commands.add_parser("cost", help="what the plan costs in a month, and what it should ask for")
+    priced.add_argument("--usage", type=Path, metavar="FILE", help="a metrics export, for proposals")
+    priced.set_defaults(run=_cost)
+
+    page = commands.add_parser("report", help="write the page for the wall, and the same as JSON")
+    page.add_argument("--output", type=Path, default=Path("build"), metavar="DIRECTORY", help="where (%(default)s)")
+    page.add_argument("--stack", default="local", help="the stack to look at, if it is up (%(default)s)")
+    page.add_argument("--plan-only", action="store_true", help="look at no stack")
+    page.add_argument("--usage", type=Path, metavar="FILE", help="a metrics export, for right-sizing")
+    page.add_argument("--evidence", type=Path, metavar="DIRECTORY", help="what tests and runs have left behind")
+    page.set_defaults(run=_report)
+
     for command in (compromised, lost):
         command.add_argument("--stack", help="look at what this stack deployed, not at the plan")
         command.add_argument("--json", action="store_true", help="print JSON")
-    for command in (compromised, lost, budget):
+    for command in (compromised, lost, budget, priced, page):
         add_spec_argument(command)
     arguments = parser.parse_args()
     try:
         arguments.run(plan_of(arguments.spec), arguments)
-    except (NotDeployedError, ValueError) as error:
+    except (NotDeployedError, UsageError, ValueError) as error:
         fail(str(error))
 
 
@@ -138,6 +155,53 @@ def _budget(plan: Plan, arguments: argparse.Namespace) -> None:
     if exceeded:
         fail("The blast radius exceeds the budget of the spec.")
     out.print("Every blast radius is within its budget.")
+
+
+def _cost(plan: Plan, arguments: argparse.Namespace) -> None:
+    prices = price_table()
+    found = cost(plan, prices)
+    table = Table("what", "on", Column(f"{prices.currency} a month", justify="right"))
+    for workload, machine, copies, month in found.vms:
+        table.add_row(workload, f"{copies} × {machine}", f"{month:,.2f}")
+    if found.nodes:
+        on = f"{found.nodes.count} × {found.nodes.machine}, {found.nodes.density:.1f} pods a node, and control plane"
+        table.add_row("cluster", on, f"{found.nodes.month:,.2f}")
+    table.add_row("disks", "", f"{found.disks_month:,.2f}", end_section=True)
+    table.add_row("as decided", "", f"{found.month:,.2f}")
+    table.add_row("with a VM for each copy", "", f"{found.all_vms_month:,.2f}")
+    out.print(table)
+    never = f"not below {MOST_COPIES} copies"
+    out.print(
+        f"A cluster is cheaper than a VM each from {found.break_even or never} copies of the elastic workloads on."
+    )
+    if prices.is_stale(date.today()):
+        err.print(
+            Text(f"The price table is of {prices.as_of}: compare with it, do not budget with it.", style="yellow")
+        )
+    for name in found.too_large:
+        err.print(Text(f"{name} fits no machine of the price table.", style="red"))
+    for proposal in proposals(plan, read_export(arguments.usage)) if arguments.usage else ():
+        certain = "" if proposal.is_certain else " (too few samples to act on)"
+        out.print(
+            f"{proposal.workload}: ask for {proposal.proposed_cpu} CPU and {proposal.proposed_memory // 2**20} MiB"
+            f" instead of {proposal.cpu} and {proposal.memory // 2**20}{certain}"
+        )
+
+
+def _report(plan: Plan, arguments: argparse.Namespace) -> None:
+    looked_at = None
+    if not arguments.plan_only:
+        try:
+            looked_at = stack(arguments.stack)
+        except NotDeployedError as error:
+            err.print(f"Plan only: {error}")
+    usage = read_export(arguments.usage) if arguments.usage else None
+    evidence = report.read_evidence(arguments.evidence) if arguments.evidence else None
+    estate = looked_at.estate() if looked_at else planned(plan)
+    now = datetime.now(UTC).replace(microsecond=0)
+    data = report.gather(plan, estate, looked_at, now=now, evidence=evidence, usage=usage)
+    for file in report.write(arguments.output, data, report.render(data, estate)):
+        out.print(f"{file}: written")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,159 @@
+"""The picture of a platform as SVG coordinates: machines as rooms, workloads in them, flows between them.
+
+Laid out by hand rather than by a library: a platform has two tiers and a few machines, and a picture that keeps its
+places from one day to the next can be learned by heart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from infra.insight.estate import Estate, Machine
+from infra.spec import Runtime
+
+WIDTH = 960
+_MARGIN, _GAP = 24, 28
+_BOX_WIDTH, _BOX_HEIGHT, _BOX_GAP = 190, 68, 76
+_LABEL, _PAD = 48, 18
+_ROOM = WIDTH - 2 * (_MARGIN + _PAD)
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle with a title and a note; text_y is where the title stands."""
+
+    name: str
+    x: float
+    y: float
+    width: float
+    height: float
+    title: str
+    note: str
+    style: str
+    text_y: float
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        return self.x + self.width / 2, self.y + self.height / 2
+
+
+@dataclass(frozen=True)
+class Arrow:
+    source: str
+    target: str
+    path: str
+    label: str
+    label_x: float
+    label_y: float
+
+
+@dataclass(frozen=True)
+class Drawing:
+    width: int
+    height: float
+    tiers: tuple[Box, ...]
+    machines: tuple[Box, ...]
+    workloads: tuple[Box, ...]
+    arrows: tuple[Arrow, ...]
+
+
+def draw(estate: Estate) -> Drawing:
+    """The elastic tier above, the VM tier below: calls mostly go down."""
+    clusters = [m for m in estate.machines if _carries_pods(estate, m)]
+    vms = [m for m in estate.machines if m not in clusters]
+    top: float = _MARGIN
+    tiers: list[Box] = []
+    machines: list[Box] = []
+    workloads: list[Box] = []
+    for title, row in (("Elastic tier", clusters), ("VM tier", vms)):
+        if not row:
+            continue
+        # Flows leave the upper tier below and enter the lower one above: the machines' labels are on the other side.
+        boxes, inner, height = _row(estate, row, top + 34, labels_above=row is clusters)
+        tiers.append(Box(title, _MARGIN, top, WIDTH - 2 * _MARGIN, height + 34 + _PAD, title, "", "tier", top + 23))
+        machines += boxes
+        workloads += [box for box in inner if box.name not in {w.name for w in workloads}]
+        top += height + 34 + _PAD + 2 * _GAP
+    height = top - 2 * _GAP + _MARGIN
+    return Drawing(WIDTH, height, tuple(tiers), tuple(machines), tuple(workloads), _arrows(estate, workloads))
+
+
+def _carries_pods(estate: Estate, machine: Machine) -> bool:
+    return machine.is_control_plane or any(
+        unit.machine == machine.name and unit.runtime is not Runtime.VM for unit in estate.units
+    )
+
+
+def _row(estate: Estate, row: list[Machine], top: float, *, labels_above: bool) -> tuple[list[Box], list[Box], float]:
+    """The machines of one tier, wrapped into as many lines as they need."""
+    boxes: list[Box] = []
+    inner: list[Box] = []
+    start = top
+    for line in _lines(estate, row):
+        left = (WIDTH - sum(width for _, _, width in line) - _GAP * (len(line) - 1)) / 2
+        tallest = 0.0
+        for machine, names, width in line:
+            columns = _columns(names)
+            rows = max(1, -(-len(names) // columns))
+            height = _LABEL + rows * (_BOX_HEIGHT + _PAD)
+            shared = machine.kernel != machine.name
+            note = "shares the host's kernel" if shared else "its own kernel"
+            label_y = top + 21 if labels_above else top + height - 27
+            style = "shared" if shared else "own"
+            boxes.append(Box(machine.name, left, top, width, height, machine.name, note, style, label_y))
+            for index, name in enumerate(names):
+                x = left + _PAD + (index % columns) * (_BOX_WIDTH + _BOX_GAP)
+                y = top + (_LABEL if labels_above else _PAD) + (index // columns) * (_BOX_HEIGHT + _PAD)
+                inner.append(_workload(estate, name, x, y))
+            left += width + _GAP
+            tallest = max(tallest, height)
+        top += tallest + _GAP
+    return boxes, inner, top - _GAP - start
+
+
+def _lines(estate: Estate, row: list[Machine]) -> list[list[tuple[Machine, list[str], float]]]:
+    """The machines with their workloads and widths, broken into lines that fit."""
+    lines: list[list[tuple[Machine, list[str], float]]] = [[]]
+    for machine in row:
+        names = list(dict.fromkeys(unit.workload for unit in estate.units if unit.machine == machine.name))
+        width = _columns(names) * (_BOX_WIDTH + _BOX_GAP) - _BOX_GAP + 2 * _PAD
+        used = sum(other + _GAP for _, _, other in lines[-1])
+        if lines[-1] and used + width > _ROOM:
+            lines.append([])
+        lines[-1].append((machine, names, width))
+    return lines
+
+
+def _columns(names: list[str]) -> int:
+    return max(1, min(len(names), int((_ROOM - 2 * _PAD + _BOX_GAP) // (_BOX_WIDTH + _BOX_GAP))))
+
+
+def _workload(estate: Estate, name: str, x: float, y: float) -> Box:
+    units = estate.units_of(name)
+    copies = f"{len(units)} copies" if len(units) > 1 else "1 copy"
+    runtime = units[0].runtime.value
+    return Box(name, x, y, _BOX_WIDTH, _BOX_HEIGHT, name, f"{runtime} · {copies}", runtime, y + 29)
+
+
+def _arrows(estate: Estate, workloads: list[Box]) -> tuple[Arrow, ...]:
+    boxes = {box.name: box for box in workloads}
+    arrows = []
+    for source, target in estate.dependencies:
+        if source not in boxes or target not in boxes:
+            continue
+        ports = sorted({c.port for c in estate.connections if (c.source, c.destination) == (source, target)})
+        arrows.append(_arrow(boxes[source], boxes[target], ", ".join(map(str, ports))))
+    return tuple(arrows)
+
+
+def _arrow(source: Box, target: Box, label: str) -> Arrow:
+    (sx, sy), (tx, ty) = source.centre, target.centre
+    if abs(sy - ty) < 1:
+        direction = 1 if tx > sx else -1
+        sx, tx = sx + direction * source.width / 2, tx - direction * (target.width / 2 + 6)
+        return Arrow(source.name, target.name, f"M{sx:.0f} {sy:.0f} L{tx:.0f} {ty:.0f}", label, (sx + tx) / 2, sy - 8)
+    down = 1 if ty > sy else -1
+    sy, ty = sy + down * source.height / 2, ty - down * (target.height / 2 + 6)
+    middle = (sy + ty) / 2
+    path = f"M{sx:.0f} {sy:.0f} C{sx:.0f} {middle:.0f} {tx:.0f} {middle:.0f} {tx:.0f} {ty:.0f}"
+    return Arrow(source.name, target.name, path, label, (sx + tx) / 2 + 8, middle)

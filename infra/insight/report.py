@@ -1,0 +1,233 @@
+"""One page for the wall, and the same as JSON: what runs where, why, what falls with what, what is about to run out.
+
+`gather` makes plain data; `render` puts it into the page. Whatever is not known is said to be unknown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from infra.insight.blast import Radius, loss, over_budget, radii
+from infra.insight.cost import cost, price_table
+from infra.insight.drawing import draw
+from infra.insight.estate import Estate, relocated
+from infra.insight.live import Stack
+from infra.insight.planned import planned
+from infra.insight.usage import Samples, proposals
+from infra.placement import Placement, Plan, Runtime
+from infra.placement.adr import inputs_digest, verdict
+from infra.spec.answers import QUESTIONS
+
+TEMPLATES = Path(__file__).with_name("templates")
+EXPIRES_SOON_DAYS = 14
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What tests and runs have left behind, as far as they have run."""
+
+    probes: dict[str, Any] | None = None
+    hosts: tuple[dict[str, Any], ...] = ()
+
+
+def read_evidence(directory: Path) -> Evidence:
+    """Read `blast-radius.json` and `hosts/*.json` of a platform's evidence directory, where they are."""
+    probes = directory / "blast-radius.json"
+    hosts = tuple(json.loads(file.read_text()) for file in sorted(directory.glob("hosts/*.json")))
+    return Evidence(json.loads(probes.read_text()) if probes.is_file() else None, hosts)
+
+
+def gather(
+    plan: Plan,
+    estate: Estate,
+    stack: Stack | None = None,
+    *,
+    now: datetime,
+    evidence: Evidence | None = None,
+    usage: Mapping[str, Samples] | None = None,
+) -> dict[str, Any]:
+    """Everything that the page shows, as plain data: this is report.json."""
+    evidence = evidence or Evidence()
+    return {
+        "platform": plan.spec.name,
+        "written": now.isoformat(timespec="seconds"),
+        "origin": estate.origin,
+        "stack": stack.name if stack else None,
+        "workloads": [_workload(plan, placement, now.date()) for placement in plan.placements],
+        "machines": [asdict(machine) for machine in estate.machines],
+        "units": [asdict(unit) for unit in estate.units],
+        "connections": [asdict(connection) for connection in estate.connections],
+        "stand_ins": list(estate.stand_ins()),
+        "drift": _drift(plan, estate),
+        "blast_radius": [_radius(radius, plan, estate) for radius in radii(estate)],
+        "over_budget": over_budget(plan, planned(plan)),
+        "losses": [asdict(loss(estate, machine.name)) for machine in estate.machines],
+        "probes": evidence.probes,
+        "cost": _cost(plan, now.date()),
+        "right_sizing": [asdict(proposal) for proposal in proposals(plan, usage or {})],
+        "images": _images(stack, now),
+        "hosts": list(evidence.hosts),
+    }
+
+
+def render(data: Mapping[str, Any], estate: Estate) -> str:
+    """The page: one file that needs no network."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"bytes": _bytes, "money": lambda amount: f"{amount:,.2f}"}
+    return environment.get_template("report.html.j2").render(
+        report=data,
+        drawing=draw(estate),
+        style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
+        script=(TEMPLATES / "report.js").read_text(encoding="utf-8"),
+        QUESTIONS=QUESTIONS,
+    )
+
+
+def _workload(plan: Plan, placement: Placement, today: date) -> dict[str, Any]:
+    workload = plan.spec.workloads[placement.workload]
+    return {
+        "name": placement.workload,
+        "description": workload.description,
+        "runtime": placement.runtime.value,
+        "reasons": [
+            {
+                "rule": reason.rule,
+                "text": reason.text,
+                "source": reason.source,
+                "quote": reason.quote,
+                "verdict": verdict(reason, placement.runtime),
+                "supports": placement.runtime in reason.favours,
+            }
+            for reason in placement.reasons
+        ],
+        "options": [
+            {"runtime": o.runtime.value, "score": o.score, "vetoed_by": list(o.vetoed_by)} for o in placement.options
+        ],
+        "margin": placement.margin,
+        "tied_with": [runtime.value for runtime in placement.tied_with],
+        "flips_with": [
+            {"question": f.question, "answer": f.answer, "instead": f.instead, "moves_to": f.moves_to.value}
+            for f in placement.flips_with
+        ],
+        "preconditions": [reason.text for reason in placement.preconditions],
+        "review_on": str(placement.review_on) if placement.review_on else None,
+        "review_overdue": bool(placement.review_on and placement.review_on < today),
+        "inputs": inputs_digest(plan, placement.workload),
+    }
+
+
+def _radius(radius: Radius, plan: Plan, estate: Estate) -> dict[str, Any]:
+    """A radius, and what the placement bought: what would fall if it ran in a plain container."""
+    bought: list[str] | None = None
+    if radius.runtime is not Runtime.CONTAINER and any(machine.is_control_plane for machine in estate.machines):
+        weaker = relocated(estate, [(radius.workload, Runtime.CONTAINER)])
+        in_container = next(r for r in radii(weaker) if r.workload == radius.workload)
+        bought = sorted(set(in_container.falls) - set(radius.falls))
+    meant = next((r for r in radii(planned(plan)) if r.workload == radius.workload), None)
+    return {
+        **radius.to_json(),
+        "exposed": list(radius.exposed),
+        "bought": bought,
+        "meant": list(meant.falls) if meant else None,
+    }
+
+
+def _drift(plan: Plan, estate: Estate) -> dict[str, list[str]]:
+    """Where what is deployed differs from what was decided."""
+    meant = planned(plan)
+    decided = {placement.workload: placement.runtime for placement in plan.placements}
+    elsewhere = [
+        f"{unit.workload} runs as {unit.runtime.value} on {unit.machine}, decided is {decided[unit.workload].value}"
+        for unit in estate.units
+        if unit.workload in decided and unit.runtime is not decided[unit.workload]
+    ]
+    missing = [f"{name} is not there" for name in decided if name not in estate.workloads]
+    unknown = [f"{name} was never decided" for name in estate.workloads if name not in decided]
+    workloads = set(estate.workloads)
+    open_now = {(c.source, c.destination, c.port) for c in estate.connections if c.source in workloads}
+    open_meant = {(c.source, c.destination, c.port) for c in meant.connections}
+    return {
+        "placement": [*elsewhere, *missing, *unknown],
+        "open_but_not_meant": [_arrow(edge) for edge in sorted(open_now - open_meant)],
+        "meant_but_closed": [_arrow(edge) for edge in sorted(open_meant - open_now)],
+    }
+
+
+def _arrow(edge: tuple[str, str, int]) -> str:
+    return f"{edge[0]} → {edge[1]}:{edge[2]}"
+
+
+def _cost(plan: Plan, today: date) -> dict[str, Any]:
+    prices = price_table()
+    return {
+        **asdict(cost(plan, prices)),
+        "currency": prices.currency,
+        "as_of": str(prices.as_of),
+        "source": prices.source,
+        "is_stale": prices.is_stale(today),
+    }
+
+
+def _images(stack: Stack | None, now: datetime) -> list[dict[str, Any]]:
+    """Age and expiry of the golden images in the stack, from the manifests beside them."""
+    images = []
+    for resource in stack.resources if stack else ():
+        path = (resource.get("outputs") or {}).get("path")
+        if not resource["type"].endswith(":GoldenImage") or not path:
+            continue
+        manifest = Path(path) / "manifest.json"
+        known = json.loads(manifest.read_text()) if manifest.is_file() else {}
+        built, expires = (_time(known.get(key)) for key in ("built", "expires"))
+        left = (expires - now).days if expires else None
+        images.append(
+            {
+                "name": resource["outputs"]["name"],
+                "built": known.get("built"),
+                "expires": known.get("expires"),
+                "age_days": (now - built).days if built else None,
+                "days_left": left,
+                "state": "unknown" if left is None else _state(left),
+                "packages": len(known.get("packages", ())),
+            }
+        )
+    return images
+
+
+def _state(days_left: int) -> str:
+    if days_left < 0:
+        return "expired"
+    return "expires soon" if days_left <= EXPIRES_SOON_DAYS else "current"
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _bytes(number: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(number) < 1024:
+            return f"{number:.0f} {unit}"
+        number /= 1024
+    return f"{number:.1f} TiB"
+
+
+def write(directory: Path, data: Mapping[str, Any], page: str) -> Iterable[Path]:
+    """Write report.html and report.json."""
+    directory.mkdir(parents=True, exist_ok=True)
+    html, plain = directory / "report.html", directory / "report.json"
+    html.write_text(page, encoding="utf-8")
+    plain.write_text(json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+    return html, plain

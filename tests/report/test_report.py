@@ -1,0 +1,206 @@
+"""The page in a real browser: what a click and a key change, whom it shuts out, and that it needs no network."""
+
+import json
+import re
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from infra.insight import report
+from infra.insight.deployed import deployed
+from infra.insight.live import Stack
+from infra.insight.planned import planned
+from infra.insight.usage import Samples
+from infra.placement import place
+from infra.spec import load_spec
+from tests.report.browser import browser, chromium
+from tests.unit.platform_data import objects, outputs, resource, resources
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+USAGE = {"web": Samples((0.02,) * 30, (10 * 2**20,) * 30)}
+EVIDENCE = report.Evidence(
+    probes={"agree": 11, "tried": 12, "at": "2026-11-23", "differ": ["worker → ledger:5432 is open"]},
+    hosts=({"name": "ledger-0", "patch_age_days": 3, "compliance_score": 83, "waivers_expiring": ["rule (3 days)"]},),
+)
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return place(load_spec(ROOT / "platform.yaml"))
+
+
+def of_plan(plan):
+    estate = planned(plan)
+    return report.gather(plan, estate, now=NOW), estate
+
+
+def of_stack(plan, images: Path):
+    for name, expires in (("debian-13-postgresql", "2026-12-23"), ("debian-12-tariffs", "2026-11-20")):
+        (images / name).mkdir(exist_ok=True)
+        manifest = {"built": "2026-11-01T00:00:00+00:00", "expires": f"{expires}T00:00:00+00:00", "packages": [{}]}
+        (images / name / "manifest.json").write_text(json.dumps(manifest))
+    golden = [
+        resource("GoldenImage", path.name, outputs={"name": path.name, "path": str(path)})
+        for path in sorted(images.iterdir())
+    ]
+    stack = Stack("local", outputs(), [*resources(), *golden], kubeconfig="")
+    estate = deployed(stack.outputs, stack.resources, objects())
+    return report.gather(plan, estate, stack, now=NOW, evidence=EVIDENCE, usage=USAGE), estate
+
+
+@pytest.fixture(scope="module", params=["planned", "deployed"])
+def written(request, plan, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("report")
+    if request.param == "planned":
+        data, estate = of_plan(plan)
+    else:
+        data, estate = of_stack(plan, tmp_path_factory.mktemp("images"))
+    page, plain = report.write(directory, data, report.render(data, estate))
+    return page, json.loads(plain.read_text())
+
+
+@pytest.fixture(scope="module")
+def page():
+    if not chromium():
+        pytest.skip("no Chromium is installed; `make setup` installs it")
+    with browser() as opened:
+        opened.resize(1100)
+        yield opened
+
+
+@pytest.fixture
+def opened(page, written):
+    page.complaints.clear()
+    page.show_as()
+    page.open(written[0])
+    return page
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    script = HERE / "node_modules/axe-core/axe.min.js"
+    if not script.exists():
+        if not shutil.which("npm"):
+            pytest.skip("no npm is installed, which brings axe-core by its integrity hash")
+        subprocess.run(["npm", "ci", "--ignore-scripts"], cwd=HERE, check=True, capture_output=True, timeout=300)
+    return script.read_text()
+
+
+def state(opened, workload: str) -> list[str]:
+    return opened.evaluate(f"[...document.querySelector('svg [data-workload={workload}]').classList]")
+
+
+def told(opened) -> str:
+    return opened.evaluate("document.getElementById('told').textContent")
+
+
+def test_a_click_shows_the_blast_radius_and_a_second_takes_it_back(opened, written):
+    radius = next(r for r in written[1]["blast_radius"] if r["workload"] == "web")
+    assert radius["falls"], "the reference platform's web service no longer takes anything with it; fix this test"
+    opened.click("svg [data-workload=web]")
+    for other in ("ledger", "tariffs", "worker"):
+        assert ("falls" in state(opened, other)) == (other in radius["falls"])
+        assert ("exposed" in state(opened, other)) == (other in radius["exposed"])
+    assert told(opened).startswith("If web is compromised: ")
+    assert opened.evaluate("document.querySelector('.matrix tr.chosen').dataset.workload") == "web"
+    opened.click("svg [data-workload=web]")
+    assert "falls" not in state(opened, "worker")
+    assert told(opened) == "Nothing chosen."
+
+
+def test_the_keyboard_does_all_that_the_mouse_does(opened):
+    opened.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+    reached = []
+    for _ in range(20):
+        opened.press("Tab")
+        reached.append(opened.evaluate("document.activeElement.dataset.workload || document.activeElement.className"))
+        if reached[-1] == "worker":
+            break
+    assert reached[0] == "skip", "the first thing that the keyboard meets leads past the navigation"
+    assert reached[-1] == "worker"
+    opened.press("Enter")
+    assert told(opened).startswith("If worker is compromised: ")
+    opened.press("Escape")
+    assert told(opened) == "Nothing chosen."
+    opened.press(" ")
+    assert told(opened).startswith("If worker is compromised: ")
+
+
+def test_the_theme_follows_the_system_and_the_button(opened):
+    background = "getComputedStyle(document.body).backgroundColor"
+    light = opened.evaluate(background)
+    opened.click("#theme")
+    dark = opened.evaluate(background)
+    assert light != dark
+    opened.click("#theme")
+    opened.show_as(scheme="dark")
+    assert opened.evaluate(background) == light, "the button wins over the system"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_accessibility_check_passes(opened, axe, scheme):
+    opened.show_as(scheme=scheme)
+    opened.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    opened.click("svg [data-workload=web]")
+    opened.evaluate(axe + "; 0")
+    violations = opened.evaluate("axe.run().then(r => r.violations.map(v => [v.id, v.nodes.map(n => n.html)]))")
+    assert violations == []
+
+
+def test_nothing_complains_and_nothing_asks_the_network(opened, written):
+    opened.click("svg [data-workload=ledger]")
+    assert opened.complaints == []
+    outside = [url for url in re.findall(r"""(?:src|href)="([^"]+)""", written[0].read_text()) if "//" in url]
+    assert outside == []
+
+
+@pytest.mark.parametrize("width", [360, 1100])
+def test_the_page_itself_never_scrolls_sideways(opened, width):
+    opened.resize(width)
+    assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    opened.resize(1100)
+
+
+def test_print_shows_every_reason_and_no_controls(opened):
+    opened.show_as(medium="print")
+    opened.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert opened.evaluate("[...document.querySelectorAll('details')].every((details) => details.open)")
+    assert opened.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
+    opened.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert not opened.evaluate("[...document.querySelectorAll('details')].some((details) => details.open)")
+
+
+def test_the_page_of_a_plan_says_that_nothing_runs(plan):
+    data, estate = of_plan(plan)
+    html = report.render(data, estate)
+    assert "Plan only." in html and data["origin"] == "planned"
+    for unknown in ("No golden image is deployed", "no patch run or scan", "Not tried on this platform yet"):
+        assert unknown in html
+
+
+def test_the_page_of_a_stack_shows_what_runs_out_and_what_differs(plan, tmp_path):
+    data, estate = of_stack(plan, tmp_path)
+    html = report.render(data, estate)
+    assert {image["name"]: image["state"] for image in data["images"]} == {
+        "debian-12-tariffs": "expired",
+        "debian-13-postgresql": "current",
+    }
+    assert "nspawn stands here for a VM" in html
+    assert "11 of 12 connections" in html and "worker → ledger:5432 is open" in html
+    assert data["drift"] == {"placement": [], "open_but_not_meant": [], "meant_but_closed": []}
+    assert next(r for r in data["blast_radius"] if r["workload"] == "ledger")["meant"] == []
+
+
+def test_what_a_spec_says_is_shown_and_never_run(plan, tmp_path):
+    text = (ROOT / "platform.yaml").read_text()
+    evil = "</script><script>alert(1)</script>"
+    file = tmp_path / "platform.yaml"
+    file.write_text(text.replace("PostgreSQL with the entries of the ledger", f'"{evil}"', 1))
+    data, estate = of_plan(place(load_spec(file)))
+    html = report.render(data, estate)
+    assert evil not in html and "&lt;/script&gt;" in html
