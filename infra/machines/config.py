@@ -17,6 +17,7 @@ class MachineConfig:
 
     Attributes:
         scope: name that is unique on the host, e.g. hp-1a2b3c-ledger-0.
+        instance_id: another one with every fresh root.
         driver: nspawn or qemu.
         image: directory of the golden image.
         address, gateway: with the prefix length in `address`.
@@ -27,6 +28,7 @@ class MachineConfig:
 
     name: str
     scope: str
+    instance_id: str
     driver: str
     image: str
     bridge: str

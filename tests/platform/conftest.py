@@ -168,10 +168,17 @@ def stack_outputs(platform: PlatformUnderTest) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def kubeconfig(platform: PlatformUnderTest) -> Path:
+def kubeconfig(platform: PlatformUnderTest, monkeypatch_session: pytest.MonkeyPatch) -> Path:
+    monkeypatch_session.setenv("PATH", str(platform.state / "programs"), prepend=os.pathsep)
     return platform.state / "kubeconfig"
 
 
 @pytest.fixture(scope="session")
 def inventory(platform: PlatformUnderTest) -> dict[str, Any]:
     return platform.inventory
+
+
+@pytest.fixture(scope="session")
+def monkeypatch_session() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch

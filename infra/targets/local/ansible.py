@@ -64,10 +64,11 @@ def run_playbook(state: State, name: str, playbook: str, inventory: dict[str, An
     Raises:
         PlaybookError: if a task failed or a host could not be reached.
     """
-    private = state.runtime / "ansible" / name
+    runs = state.runtime / "ansible" / name
     # A run whose `pulumi up` was killed goes on by itself; two at once would undo each other.
-    processes.end(processes.with_argument(str(private)))
-    shutil.rmtree(private, ignore_errors=True)
+    processes.end(processes.with_argument(str(runs)))
+    shutil.rmtree(runs, ignore_errors=True)
+    private = runs / str(os.getpid())
     private.mkdir(parents=True, mode=0o700)
     log = state.logs() / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)

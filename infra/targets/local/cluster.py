@@ -26,7 +26,7 @@ SYSTEM_RESERVE = 1792 * 2**20
 class Cluster(pulumi.ComponentResource):
     """Attributes:
     kubeconfig: an administrator's, as text (secret).
-    configured: the run after which the cluster takes workloads.
+    bound: the run after which the cluster takes workloads, and only those that were decided.
     """
 
     kubeconfig: pulumi.Output[str]
@@ -35,8 +35,8 @@ class Cluster(pulumi.ComponentResource):
         super().__init__("hybrid:local:Cluster", "cluster", None, opts)
         child = pulumi.ResourceOptions(parent=self)
         kubeconfig = kubeconfig_path(context)
-        self.programs = Programs("programs", PROGRAMS, str(context.state.directory / "programs"), child)
-        images = ProgramImages("cluster-images", ("pause", "coredns"), self.programs.path, self.programs.keys, child)
+        programs = Programs("programs", PROGRAMS, str(context.state.directory / "programs"), child)
+        images = ProgramImages("cluster-images", ("pause", "coredns"), programs.path, programs.keys, child)
         roles = ("kubernetes_control_plane", "kubernetes_node")
         image = GoldenImage("debian-13-kubernetes", "debian-13", roles, child)
         elastic = context.plan.on(Runtime.CONTAINER, Runtime.MICROVM)
@@ -55,20 +55,20 @@ class Cluster(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self, depends_on=[context.network]),
         )
         hosts = tuple(h for h in context.inventory().hosts if CONTROL_PLANE in h.groups)
-        self.configured = Playbook(
+        configured = Playbook(
             "cluster-configuration",
             "cluster.yml",
             Inventory(hosts).to_ansible(),
             {
-                "kubernetes_binaries_source": self.programs.path,
+                "kubernetes_binaries_source": programs.path,
                 "kubernetes_control_plane_kubeconfig_destination": str(kubeconfig),
                 "kubernetes_node_image_archives": images.archives,
                 "kubernetes_node_pause_image": images.references["pause"],
             },
-            [self.machine.instance_id, self.programs.keys],
+            [self.machine.instance_id, programs.keys],
             child,
         )
-        self.services = Playbook(
+        services = Playbook(
             "cluster-services",
             "cluster-services.yml",
             localhost(),
@@ -78,9 +78,20 @@ class Cluster(pulumi.ComponentResource):
                 "cluster_services_image_pull_policy": "Never",
             },
             [self.machine.instance_id],
-            pulumi.ResourceOptions(parent=self, depends_on=[self.configured]),
+            pulumi.ResourceOptions(parent=self, depends_on=[configured]),
         )
-        self.kubeconfig = pulumi.Output.secret(self.configured.urn.apply(lambda _: _text(kubeconfig)))
+        self.bound = Playbook(
+            "cluster-policies",
+            "cluster-policies.yml",
+            localhost(),
+            {
+                "cluster_policies_kubeconfig": str(kubeconfig),
+                "cluster_policies_decisions": {p.workload: p.runtime.value for p in context.plan.placements},
+            },
+            [self.machine.instance_id],
+            pulumi.ResourceOptions(parent=self, depends_on=[services]),
+        )
+        self.kubeconfig = pulumi.Output.secret(configured.urn.apply(lambda _: _text(kubeconfig)))
         self.register_outputs({})
 
 

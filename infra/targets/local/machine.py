@@ -64,12 +64,12 @@ def create(inputs: Values) -> Values:
     directory = state().machine(inputs["name"])
     _remove(inputs["name"])
     directory.mkdir(parents=True, mode=0o700)
-    config = _config(inputs)
+    config = _config(inputs, instance_id=uuid.uuid4().hex)
     host_key = prepare_seed(config, directory, inputs["authorized_key"])
     write_atomically(known_hosts(state(), config.name), f"{_address(config)} {host_key}\n")
     config.write(directory)
     _start(config, directory)
-    return {"instance_id": uuid.uuid4().hex, "host_key": host_key}
+    return {"instance_id": config.instance_id, "host_key": host_key}
 
 
 def update(inputs: Values, old: Values) -> Values:
@@ -77,7 +77,7 @@ def update(inputs: Values, old: Values) -> Values:
     directory = state().machine(inputs["name"])
     if not (directory / FILE).exists() or (directory / "seed").exists():
         return create(inputs)
-    config = _config(inputs)
+    config = _config(inputs, MachineConfig.read(directory).instance_id)
     must_restart = config.driver == "qemu" and (config.memory, config.cpu) != (old["memory"], old["cpu"])
     config.write(directory)
     if must_restart:
@@ -86,15 +86,19 @@ def update(inputs: Values, old: Values) -> Values:
         supervisor.signal_supervisor(directory, signal.SIGHUP)
         _limit_unit(config)
     _start(config, directory)
-    return {"instance_id": old["instance_id"], "host_key": old["host_key"]}
+    # From the disk, not from the state: an `up` that was killed may have made the machine anew without telling.
+    return {"instance_id": config.instance_id, "host_key": _host_key(config)}
 
 
 def delete(outputs: Values) -> None:
-    _remove(outputs["name"])
+    """Removes the machine of these outputs, but not the one that has already taken its place and name."""
+    if _instance(outputs["name"]) in (None, outputs["instance_id"]):
+        _remove(outputs["name"])
 
 
 def is_intact(outputs: Values) -> bool:
-    return supervisor.is_running(state().machine(outputs["name"]))
+    running = supervisor.is_running(state().machine(outputs["name"]))
+    return running and _instance(outputs["name"]) == outputs["instance_id"]
 
 
 def known_hosts(state: State, name: str) -> Path:
@@ -111,9 +115,21 @@ def _remove(name: str) -> None:
     known_hosts(state(), name).unlink(missing_ok=True)
 
 
-def _config(inputs: Values) -> MachineConfig:
+def _instance(name: str) -> str | None:
+    try:
+        return MachineConfig.read(state().machine(name)).instance_id
+    except FileNotFoundError:
+        return None
+
+
+def _host_key(config: MachineConfig) -> str:
+    return known_hosts(state(), config.name).read_text().partition(" ")[2].strip()
+
+
+def _config(inputs: Values, instance_id: str) -> MachineConfig:
     return MachineConfig(
         name=inputs["name"],
+        instance_id=instance_id,
         scope=f"{state().bridge}-{inputs['name']}",
         driver=inputs["driver"],
         image=inputs["image"],

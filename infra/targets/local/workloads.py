@@ -48,7 +48,7 @@ class Workloads(pulumi.ComponentResource):
             },
             # A new database disk means a new authority, whose certificate the callers hold.
             [cluster.machine.instance_id, *(disk.id for disk in vm_tier.data_disks.values())],
-            pulumi.ResourceOptions(parent=self, depends_on=[cluster.services, *vm_tier.playbooks]),
+            pulumi.ResourceOptions(parent=self, depends_on=[cluster.bound, *vm_tier.playbooks]),
         )
         self.register_outputs({})
 
