@@ -111,7 +111,8 @@ class Table:
         restore = f"nft --file {STATE}/previous.nft; {file}"
         # A timer that is left from a run that was killed would restore something older than that.
         self.run(["systemctl", "stop", f"{unit}.timer"])
-        command = ["systemd-run", "--collect", f"--unit={unit}", f"--on-active={seconds}", "/bin/sh", "-c", restore]
+        command = ["systemd-run", "--collect", f"--unit={unit}", f"--on-active={seconds}"]
+        command += ["--timer-property=AccuracySec=1s", "/bin/sh", "-c", restore]
         self.run(command, check_rc=True)
 
 
