@@ -41,13 +41,28 @@ WORKLOADS = [
 ]
 
 
+def ansible_playbook(folder, play, *options):
+    collection = folder / "collections" / "ansible_collections" / "hybrid" / "platform"
+    collection.parent.mkdir(parents=True)
+    collection.symlink_to(ROLE.parents[1])
+    (folder / "play.yml").write_text(yaml.safe_dump([play]))
+    environment = os.environ | {"ANSIBLE_COLLECTIONS_PATH": str(folder / "collections")}
+    command = [
+        Path(sys.executable).with_name("ansible-playbook"),
+        *options,
+        "-i",
+        "localhost,",
+        "-c",
+        "local",
+        "play.yml",
+    ]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory):
     """Every object that the role would apply, by kind, namespace and name."""
     folder = tmp_path_factory.mktemp("render")
-    collection = folder / "collections" / "ansible_collections" / "hybrid" / "platform"
-    collection.parent.mkdir(parents=True)
-    collection.symlink_to(ROLE.parents[1])
     authority = folder / "authority.crt"
     authority.write_text("-----BEGIN CERTIFICATE-----\n")
     given = {
@@ -75,13 +90,7 @@ def rendered(tmp_path_factory):
             }
         ],
     }
-    (folder / "render.yml").write_text(yaml.safe_dump([play]))
-    environment = os.environ | {
-        "ANSIBLE_COLLECTIONS_PATH": str(folder / "collections"),
-        "ANSIBLE_LOCALHOST_WARNING": "no",
-    }
-    command = [Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,", "-c", "local", "render.yml"]
-    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    run = ansible_playbook(folder, play)
     assert run.returncode == 0, run.stdout + run.stderr
     objects = {}
     for part in ("rooms", "secrets", "workloads"):
@@ -90,6 +99,25 @@ def rendered(tmp_path_factory):
             assert key not in objects, f"{key} is there twice"
             objects[key] = thing
     return objects
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"name": "kube-system"}, {"image": "localhost/web:latest"}, {"cpu": "much"}, {"replicas": ["one"]}],
+    ids=["reserved name", "no digest", "no number", "no count"],
+)
+def test_a_refused_workload_does_not_tell_its_secrets(tmp_path, fault):
+    given = {
+        "ansible_python_interpreter": sys.executable,
+        "cluster_workloads": [WORKLOADS[0] | {"secrets": {"ledger-password": "do-not-tell"}} | fault],
+        "cluster_workloads_platform": "reference",
+        "cluster_workloads_kubeconfig": str(tmp_path / "none"),
+    }
+    play = {"hosts": "localhost", "gather_facts": False, "vars": given, "roles": ["hybrid.platform.cluster_workloads"]}
+    run = ansible_playbook(tmp_path, play, "-vv")
+    assert run.returncode != 0
+    assert "Refuse" in run.stdout or "Validating arguments" in run.stdout, "it failed for another reason"
+    assert "do-not-tell" not in run.stdout + run.stderr
 
 
 def pod(rendered, name):
