@@ -16,10 +16,13 @@ from infra.cli import add_spec_argument, err, fail, out, plan_of, runtime_text
 from infra.insight import report
 from infra.insight.blast import Change, Loss, Radius, difference, loss, over_budget, radii
 from infra.insight.cost import MOST_COPIES, cost, price_table
+from infra.insight.deployed import deployed
 from infra.insight.estate import Estate, relocated
-from infra.insight.live import NotDeployedError, stack
+from infra.insight.live import NotDeployedError, cluster_objects, stack
+from infra.insight.measure import groups_of, sample
 from infra.insight.planned import planned
 from infra.insight.usage import UsageError, proposals, read_export
+from infra.machines.state import state
 from infra.placement import Plan, Runtime
 
 
@@ -53,18 +56,31 @@ def main() -> None:
     priced.add_argument("--usage", type=Path, metavar="FILE", help="a metrics export, for proposals")
     priced.set_defaults(run=_cost)
 
+    measured = commands.add_parser("measure", help="measure the local platform; writes a metrics export")
+    measured.add_argument("--stack", default="local", help="the stack that runs on this host (%(default)s)")
+    measured.add_argument("--samples", type=int, default=30, help="how many (%(default)s)")
+    measured.add_argument("--every", type=float, default=1.0, metavar="SECONDS", help="how far apart (%(default)s)")
+    measured.add_argument("--output", type=Path, default=Path("build/usage.json"), help="where (%(default)s)")
+    measured.set_defaults(run=_measure)
+
     page = commands.add_parser("report", help="write the page for the wall, and the same as JSON")
     page.add_argument("--output", type=Path, default=Path("build"), metavar="DIRECTORY", help="where (%(default)s)")
     page.add_argument("--stack", default="local", help="the stack to look at, if it is up (%(default)s)")
     page.add_argument("--plan-only", action="store_true", help="look at no stack")
     page.add_argument("--usage", type=Path, metavar="FILE", help="a metrics export, for right-sizing")
-    page.add_argument("--evidence", type=Path, metavar="DIRECTORY", help="what tests and runs have left behind")
+    page.add_argument(
+        "--evidence",
+        type=Path,
+        default=Path("build/evidence"),
+        metavar="DIRECTORY",
+        help="what tests and runs have left behind (%(default)s)",
+    )
     page.set_defaults(run=_report)
 
     for command in (compromised, lost):
         command.add_argument("--stack", help="look at what this stack deployed, not at the plan")
         command.add_argument("--json", action="store_true", help="print JSON")
-    for command in (compromised, lost, budget, priced, page):
+    for command in (compromised, lost, budget, priced, measured, page):
         add_spec_argument(command)
     arguments = parser.parse_args()
     try:
@@ -188,6 +204,19 @@ def _cost(plan: Plan, arguments: argparse.Namespace) -> None:
         )
 
 
+def _measure(plan: Plan, arguments: argparse.Namespace) -> None:
+    running = stack(arguments.stack)
+    objects = cluster_objects(running.kubeconfig)
+    estate = deployed(running.outputs, running.resources, objects)
+    groups = groups_of(estate, objects["pods"], state().bridge)
+    samples = sample(groups, set(plan.on(Runtime.VM)), arguments.samples, arguments.every)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps({name: asdict(s) for name, s in samples.items()}, indent=2) + "\n")
+    out.print(f"{arguments.output}: {arguments.samples} samples of {', '.join(samples)}")
+    for missing in set(plan.spec.workloads) - set(samples):
+        err.print(f"{missing}: its control group is not on this host")
+
+
 def _report(plan: Plan, arguments: argparse.Namespace) -> None:
     looked_at = None
     if not arguments.plan_only:
@@ -196,7 +225,7 @@ def _report(plan: Plan, arguments: argparse.Namespace) -> None:
         except NotDeployedError as error:
             err.print(f"Plan only: {error}")
     usage = read_export(arguments.usage) if arguments.usage else None
-    evidence = report.read_evidence(arguments.evidence) if arguments.evidence else None
+    evidence = report.read_evidence(arguments.evidence)
     estate = looked_at.estate() if looked_at else planned(plan)
     now = datetime.now(UTC).replace(microsecond=0)
     data = report.gather(plan, estate, looked_at, now=now, evidence=evidence, usage=usage)

@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 USAGE = {"web": Samples((0.02,) * 30, (10 * 2**20,) * 30)}
 EVIDENCE = report.Evidence(
-    probes={"agree": 11, "tried": 12, "at": "2026-11-23", "differ": ["worker → ledger:5432 is open"]},
+    probes={"agree": 11, "tried": 12, "at": "2026-11-23T11:00:00+00:00", "differ": ["worker → ledger:5432 is open"]},
     hosts=({"name": "ledger-0", "patch_age_days": 3, "compliance_score": 83, "waivers_expiring": ["rule (3 days)"]},),
 )
 

@@ -1,15 +1,16 @@
 """The cluster refuses what was not decided: every trial is a server-side dry run, so that nothing is made."""
 
 import json
-import subprocess
 
 import pytest
+
+pytestmark = pytest.mark.looks_only
 
 DIGEST = "@sha256:" + "0" * 64
 
 
 @pytest.fixture
-def refusal(kubeconfig):
+def refusal(platform):
     """Ask the API server for a pod; returns its words if it refuses, else an empty string."""
 
     def ask(namespace: str, *, image: str = f"localhost/trial{DIGEST}", read_only: bool = True, **spec) -> str:
@@ -31,10 +32,7 @@ def refusal(kubeconfig):
             "metadata": {"name": "trial", "namespace": namespace},
             "spec": {"containers": [container], "serviceAccountName": namespace, **spec},
         }
-        run = subprocess.run(
-            ["kubectl", "--kubeconfig", str(kubeconfig), "create", "--dry-run=server", "-f", "-"],
-            input=json.dumps(pod), capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+        run = platform.kubectl("create", "--dry-run=server", "--filename=-", stdin=json.dumps(pod), check=False)
         return run.stderr if run.returncode else ""
 
     return ask
