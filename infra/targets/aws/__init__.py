@@ -25,7 +25,7 @@ from infra.targets.aws.observability import BUILDS, COMMANDS, SESSIONS, Observab
 from infra.targets.aws.packages import Packages, PackagesArgs
 from infra.targets.aws.patching import Patching, PatchingArgs
 from infra.targets.aws.site import Site
-from infra.targets.aws.vm_tier import Bundle, VmTier, VmTierArgs, domain
+from infra.targets.aws.vm_tier import Bundle, VmTier, VmTierArgs
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -102,7 +102,6 @@ class AwsPlatform(pulumi.ComponentResource):
                 key_arn=keys.artifacts.arn,
                 data_key_arn=keys.data.arn,
                 alarm_topic_arn=watch.topic_arn,
-                domain=domain(site),
                 os_releases=list(config.vm_tier.images),
                 autoscaler_image=config.cluster.autoscaler_image,
                 endpoints=endpoints,
@@ -179,6 +178,7 @@ class AwsPlatform(pulumi.ComponentResource):
                 log_key_arn=keys.logs.arn,
                 log_days=config.observability.log_days,
                 operator_role_arn=jobs.operator_role.arn,
+                packages_url=packages.url,
                 endpoints=endpoints,
                 protect=config.protect,
             ),

@@ -22,8 +22,8 @@ from infra.targets.aws.site import Site, workload_tags
 # What a machine, a build or the operator's job needs of this checkout; a change of anything else deploys nothing.
 BUNDLED = (
     *("ansible.cfg", "galaxy.yml", "meta", "playbooks", "plugins", "roles", "workloads"),
-    *("infra/__init__.py", "infra/targets/local/oci_image.py"),
-    *("infra/targets/aws/boot/unsealed.yml", "infra/targets/aws/jobs"),
+    *("infra/__init__.py", "infra/targets/local/oci_image.py", "infra/targets/aws/boot/unsealed.yml"),
+    "infra/targets/aws/jobs",
 )
 NOISE = {"__pycache__", ".pytest_cache", ".DS_Store"}
 KEEP_IMAGES = 30

@@ -15,15 +15,16 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.placement import Plan, Runtime
+from infra.spec import Workload
 from infra.targets.aws.artifacts import Artifacts
 from infra.targets.aws.cidr import Tier
-from infra.targets.aws.cluster import AUTOSCALER, CAPACITY, LABEL, tolerates_interruption
-from infra.targets.aws.firewall import OPERATOR, Firewall, node_port, public_workloads
+from infra.targets.aws.cluster import AUTOSCALER
+from infra.targets.aws.firewall import OPERATOR, Firewall, node_port
 from infra.targets.aws.iam import Statement, allow, service_role, trust
 from infra.targets.aws.jobs import buildspec
 from infra.targets.aws.network import Network
 from infra.targets.aws.observability import page_on_event
-from infra.targets.aws.packages import CODENAMES, PYTHONS, SSM_AGENT, Packages
+from infra.targets.aws.packages import CODENAMES, GVISOR, PYTHONS, SSM_AGENT, Packages
 from infra.targets.aws.site import Site
 from infra.targets.aws.vm_tier import password_callers
 
@@ -34,16 +35,38 @@ PACKAGES_JOB, IMAGES_JOB, OPERATOR_JOB = "packages", "images", "operator"
 WEEKLY = "cron(0 18 ? * SAT *)"  # before the weekly image builds and the patch windows
 
 
-def cluster_variables(site: Site, plan: Plan, domain: str) -> dict[str, Any]:
-    """What the operator's playbooks are told: where workloads are reached, and how nodes are labelled."""
+def cluster_variables(plan: Plan) -> dict[str, Any]:
+    """What the playbooks inside the cluster are told, as far as the plan knows it; jobs/variables.py adds addresses,
+    digests and passwords when the operator runs."""
+    elastic = plan.on(Runtime.CONTAINER, Runtime.MICROVM)
     return {
-        "cluster_target": "aws",
-        "cluster_name": site.prefix,
-        "cluster_runtime_label": LABEL,
-        "cluster_capacity_label": CAPACITY,
-        "cluster_spot_workloads": [n for n, w in plan.on(Runtime.CONTAINER).items() if tolerates_interruption(w)],
-        "cluster_node_ports": {name: node_port(name) for name in public_workloads(plan)},
-        "cluster_machine_names": {name: f"{name}.{domain}" for name in plan.on(Runtime.VM)},
+        # EKS brings DNS; the classes of storage and runtime are manifests of ours, applied before.
+        "cluster_services_dns": False,
+        "cluster_services_storage_class": "",
+        "cluster_services_runtime_classes": {},
+        "cluster_policies_decisions": {p.workload: p.runtime.value for p in plan.placements},
+        "cluster_workloads_platform": plan.spec.name,
+        "cluster_workloads": [_workload(plan, name, elastic) for name in elastic],
+    }
+
+
+def _workload(plan: Plan, name: str, elastic: Mapping[str, Workload]) -> dict[str, Any]:
+    spec = elastic[name]
+    flows = [flow for flow in plan.flows() if flow.source == name]
+    return {
+        "name": name,
+        "runtime": plan.placement(name).runtime.value,
+        "replicas": spec.replicas,
+        "cpu": spec.resources.cpu,
+        "memory": spec.resources.memory,
+        "disk": spec.resources.disk,
+        "ports": list(spec.ports),
+        "public": spec.public,
+        "node_port": node_port(name) if spec.public else 0,
+        "environment": dict(spec.environment),
+        "callers": [caller for caller in plan.callers_of(name) if caller in elastic],
+        "talks_to_pods": [{"name": f.destination, "port": f.port} for f in flows if f.destination in elastic],
+        "talks_to_machines": [{"name": f.destination, "port": f.port} for f in flows if f.destination not in elastic],
     }
 
 
@@ -51,7 +74,6 @@ def cluster_variables(site: Site, plan: Plan, domain: str) -> dict[str, Any]:
 class JobsArgs:
     """
     Attributes:
-        domain: the private DNS zone of the VM tier.
         secret_arns: of the workloads whose passwords the operator hands to their callers.
         os_releases: releases of which the package snapshot is made.
     """
@@ -66,7 +88,6 @@ class JobsArgs:
     key_arn: pulumi.Input[str]
     data_key_arn: pulumi.Input[str]
     alarm_topic_arn: pulumi.Input[str]
-    domain: str
     os_releases: Sequence[str]
     autoscaler_image: str
     endpoints: Sequence[pulumi.Resource]
@@ -91,7 +112,7 @@ class Jobs(pulumi.ComponentResource):
         site = args.site
         self._bundle = [
             *args.artifacts.readable,
-            allow(["ssm:GetParameter"], [site.arn("ssm", f"parameter{site.path}/*")]),
+            allow(["ssm:GetParameter", "ssm:GetParametersByPath"], [site.arn("ssm", f"parameter{site.path}/*")]),
         ]
         packages = self._project(
             PACKAGES_JOB,
@@ -101,6 +122,7 @@ class Jobs(pulumi.ComponentResource):
                 "releases": " ".join(CODENAMES[os] for os in args.os_releases),
                 "pythons": " ".join(dict.fromkeys([*(PYTHONS[os] for os in args.os_releases), *OPERATOR_PYTHONS])),
                 "ssm_agent": SSM_AGENT,
+                "gvisor": GVISOR,
             },
             [
                 allow(["s3:PutObject", "s3:GetObject"], [pulumi.Output.concat(args.packages.bucket.arn, "/*")]),
@@ -143,7 +165,11 @@ class Jobs(pulumi.ComponentResource):
                 pattern={
                     "source": ["aws.ssm"],
                     "detail-type": ["Parameter Store Change"],
-                    "detail": {"name": [f"{site.path}/cluster"], "operation": ["Create", "Update"]},
+                    "detail": {
+                        # The cluster is new, or a database has made itself an authority that its callers must know.
+                        "name": [f"{site.path}/cluster", {"prefix": f"{site.path}/authorities/"}],
+                        "operation": ["Create", "Update"],
+                    },
                 },
             ),
         ]
@@ -178,7 +204,7 @@ class Jobs(pulumi.ComponentResource):
 
     def _operator(self) -> aws.codebuild.Project:
         args, site = self._args, self._args.site
-        variables = json.dumps(cluster_variables(site, args.plan, args.domain), sort_keys=True)
+        variables = json.dumps(cluster_variables(args.plan), sort_keys=True)
         secrets = [f"{site.path}/{workload}" for workload in args.plan.on(Runtime.VM)]
         through_secrets = {"StringEquals": {"kms:ViaService": f"secretsmanager.{site.region}.amazonaws.com"}}
         subnets = args.network.subnets[Tier.PRIVATE].values()

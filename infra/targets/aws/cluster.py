@@ -13,6 +13,7 @@ import pulumi_aws as aws
 from infra.placement import Plan, Runtime
 from infra.spec import Isolation, Workload
 from infra.targets.aws import keys
+from infra.targets.aws.boot import node_user_data
 from infra.targets.aws.cidr import Tier
 from infra.targets.aws.config import ClusterConfig, PoolConfig
 from infra.targets.aws.firewall import CONTROL_PLANE, Firewall, pool_group, pools
@@ -56,6 +57,7 @@ class ClusterArgs:
     """
     Attributes:
         operator_role_arn: the role of the job that applies what runs inside the cluster.
+        packages_url: the package snapshot, from which sandboxed nodes take gVisor.
     """
 
     site: Site
@@ -67,6 +69,7 @@ class ClusterArgs:
     log_key_arn: pulumi.Input[str]
     log_days: int
     operator_role_arn: pulumi.Input[str]
+    packages_url: str
     endpoints: Sequence[pulumi.Resource]
     protect: bool
 
@@ -235,6 +238,7 @@ class Cluster(pulumi.ComponentResource):
             block_device_mappings=[root_device(args.key_arn, NODE_ROOT_GIB)],
             metadata_options=imds_v2_only(),
             monitoring=aws.ec2.LaunchTemplateMonitoringArgs(enabled=True),
+            user_data=node_user_data(args.packages_url) if pool.runtime is Runtime.MICROVM else None,
             tag_specifications=tagged_at_launch({**args.site.tags, **tags}),
             tags=tags,
             opts=self._child,
@@ -243,7 +247,8 @@ class Cluster(pulumi.ComponentResource):
         if pool.runtime is Runtime.MICROVM:
             taints = [aws.eks.NodeGroupTaintArgs(key=LABEL, value=pool.runtime.value, effect="NO_SCHEDULE")]
         elif pool.spot:
-            taints = [aws.eks.NodeGroupTaintArgs(key=CAPACITY, value="spot", effect="NO_SCHEDULE")]
+            # Soft: what has a second copy overflows to spot, when on-demand nodes are full.
+            taints = [aws.eks.NodeGroupTaintArgs(key=CAPACITY, value="spot", effect="PREFER_NO_SCHEDULE")]
         return aws.eks.NodeGroup(
             f"{self._name}-{pool.name}",
             cluster_name=self.cluster.name,

@@ -22,6 +22,7 @@ from pydantic import (
 
 from infra.placement import Plan, Runtime
 from infra.spec.models import OsRelease
+from infra.targets.aws.sizes import instance_type
 
 KEY = "aws"
 ANYWHERE = "0.0.0.0/0"
@@ -277,6 +278,11 @@ def _contradictions(config: AwsConfig, plan: Plan) -> list[tuple[str, str]]:
         ("vm_tier.images", f"has no pins for {os}, which {name} needs")
         for name, os in ((name, workload.os) for name, workload in machines.items())
         if os not in config.vm_tier.images
+    ]
+    faults += [
+        (f"vm_tier.instance_types.{name}", f"is missing: no instance type has what {name} asks for by itself")
+        for name, workload in machines.items()
+        if name not in config.vm_tier.instance_types and instance_type(workload) is None
     ]
     faults += [
         (f"vm_tier.instance_types.{name}", f"is no workload of the VM tier; there are {', '.join(machines)}")

@@ -82,6 +82,8 @@ def database_variables(plan: Plan, workload: str, sources: Sequence[str]) -> dic
         "postgresql_port": spec.ports[0],
         "postgresql_memory_mb": spec.resources.memory // 2**20,
         "postgresql_data_mount": "/srv/data",
+        # The boot library publishes it for the callers.
+        "postgresql_ca_destination": "/opt/hybrid/authority.pem",
         "postgresql_clients": [source if "/" in source else f"{source}/32" for source in sources],
         "postgresql_databases": [{"name": workload, "owner": callers[0]}] if callers else [],
     }

@@ -13,6 +13,7 @@ from infra.targets.aws.site import Site
 CODENAMES = {"debian-12": "bookworm", "debian-13": "trixie"}
 PYTHONS = {"debian-12": "3.11", "debian-13": "3.13"}
 SSM_AGENT = "3.3.3050.0"
+GVISOR = "20260810"
 
 
 @dataclass(frozen=True)

@@ -20,17 +20,11 @@ TYPES = {
 OPERATING_SYSTEM_GIB = 0.5  # systemd, journald, the SSM agent, and an Ansible run of 150 MiB beside the workload
 
 
-def instance_type(workload: Workload) -> str:
-    """The smallest type with the workload's CPUs and memory beside the operating system's.
-
-    Raises:
-        ValueError: if there is none.
-    """
+def instance_type(workload: Workload) -> str | None:
+    """The smallest type with the workload's CPUs and memory beside the operating system's; None if there is none."""
     memory = workload.resources.memory / 2**30 + OPERATING_SYSTEM_GIB
-    for name, (cpus, gib) in TYPES.items():
-        if cpus >= workload.resources.cpu and gib >= memory:
-            return name
-    raise ValueError(f"no instance type has {workload.resources.cpu} CPUs and {memory:.1f} GiB")
+    fitting = (name for name, (cpus, gib) in TYPES.items() if cpus >= workload.resources.cpu and gib >= memory)
+    return next(fitting, None)
 
 
 def data_volume_gib(workload: Workload) -> int:

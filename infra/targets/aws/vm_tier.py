@@ -371,6 +371,8 @@ class VmTier(pulumi.ComponentResource):
         self.roles[workload] = role
         if secret:
             self.secrets[workload] = secret
+        size = args.config.instance_types.get(workload) or instance_type(spec)
+        assert size, "parse_config refuses a plan with a workload that no type can hold"
         members: list[StatefulMember] = []
         for ordinal in range(spec.replicas):
             zone = args.zones[ordinal % len(args.zones)]
@@ -386,7 +388,7 @@ class VmTier(pulumi.ComponentResource):
                         subnet_id=args.network.subnets[Tier.ISOLATED][zone].id,
                         security_group_id=args.firewall.group_id(machine_group(workload)),
                         image=args.images[spec.os],
-                        instance_type=args.config.instance_types.get(workload) or instance_type(spec),
+                        instance_type=size,
                         instance_profile=profile.arn,
                         key_arn=args.key_arn,
                         bundle=args.bundle,
@@ -454,6 +456,10 @@ def member_statements(
         *ssm_agent_statements(),
         allow(["ec2:DescribeVolumes", "logs:DescribeLogGroups"], "*"),
         allow(["ssm:GetParameter"], [site.arn("ssm", f"parameter{site.path}/bundle")]),
+        allow(
+            ["ssm:GetParameter", "ssm:PutParameter"],
+            [site.arn("ssm", f"parameter{site.path}/authorities/{workload}-*")],
+        ),
         allow(
             ["ssm:GetDocument", "ssm:DescribeDocument"],
             [site.arn("ssm", f"document/{site.prefix}-*"), site.arn("ssm", "document/AWS-*", account="")],

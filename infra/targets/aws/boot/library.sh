@@ -101,6 +101,16 @@ play() {
             --extra-vars ansible_connection=local --extra-vars "@$variables" "$playbook" "$@"
     ) 9>"$hybrid_run/lock"
     rm "$variables"
+    publish_authority
+}
+
+# The certificate of the authority that a database made for itself, for its callers to trust.
+publish_authority() {
+    local file=$hybrid_home/authority.pem parameter=$HYBRID_PATH/authorities/$HYBRID_MEMBER
+    [[ -f $file ]] || return 0
+    if [[ $(aws ssm get-parameter --name "$parameter" --query Parameter.Value --output text 2>/dev/null) != "$(<"$file")" ]]; then
+        aws ssm put-parameter --overwrite --type String --name "$parameter" --value "file://$file" >/dev/null
+    fi
 }
 
 # The passwords of this workload's callers, as Ansible variables. The first member to miss one makes it: no password

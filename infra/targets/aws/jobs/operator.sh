@@ -24,22 +24,24 @@ export KUBECONFIG=$work/kubeconfig
 aws eks update-kubeconfig --name "$HYBRID_CLUSTER" --kubeconfig "$KUBECONFIG" >/dev/null
 sed -e "s|@IMAGE@|$autoscaler|; s|@CLUSTER@|$HYBRID_CLUSTER|; s|@REGION@|$HYBRID_REGION|" \
     infra/targets/aws/jobs/cluster-autoscaler.yaml >autoscaler.yaml
-kubectl apply --server-side --force-conflicts --filename infra/targets/aws/jobs/storage-class.yaml --filename autoscaler.yaml
+kubectl apply --server-side --force-conflicts --filename infra/targets/aws/jobs/storage-class.yaml \
+    --filename infra/targets/aws/jobs/runtime-class.yaml --filename autoscaler.yaml
 
 umask 077
-# Images by digest and passwords by workload: {"cluster_images": {...}, "cluster_passwords": {"ledger": {"web": …}}}.
-images=$(aws ssm get-parameters-by-path --path "$HYBRID_PATH/images" --recursive --query 'Parameters[].[Name,Value]' --output json |
-    jq --compact-output --arg path "$HYBRID_PATH/images/" 'map({(.[0] | ltrimstr($path)): .[1]}) | add')
-passwords='{}'
-for workload in $HYBRID_DATABASES; do
-    secret=$(aws secretsmanager get-secret-value --secret-id "$HYBRID_PATH/$workload" --query SecretString --output text)
-    passwords=$(jq --compact-output --arg workload "$workload" --slurpfile secret <(echo "$secret") \
-        '.[$workload] = $secret[0]' <<<"$passwords")
+# What is known only now, for variables.py: images by digest, authorities by machine, passwords by database.
+mkdir found
+for what in images authorities; do
+    aws ssm get-parameters-by-path --path "$HYBRID_PATH/$what" --query 'Parameters[].[Name,Value]' --output json >"found/$what.json"
 done
-jq --null-input --argjson images "$images" --slurpfile passwords <(echo "$passwords") --argjson variables "$HYBRID_VARIABLES" \
-    '$variables + {cluster_images: $images, cluster_passwords: $passwords[0]}' >variables.json
-for playbook in cluster-services workloads; do
-    ansible/bin/ansible-playbook --inventory inventory.json --inventory localhost, --extra-vars @variables.json \
-        "playbooks/$playbook.yml"
+for database in $HYBRID_DATABASES; do
+    if ! aws secretsmanager get-secret-value --secret-id "$HYBRID_PATH/$database" --query SecretString \
+        --output text >"found/$database.passwords.json"; then
+        echo "$database has not made its passwords yet; its authority starts this job again"
+        exit 0
+    fi
 done
-rm variables.json
+python3 infra/targets/aws/jobs/variables.py found inventory.json "$KUBECONFIG" <<<"$HYBRID_VARIABLES" >variables.json
+for playbook in cluster-services cluster-policies workloads; do
+    ansible/bin/ansible-playbook --inventory localhost, --extra-vars @variables.json "playbooks/$playbook.yml"
+done
+rm -r found variables.json

@@ -1,5 +1,5 @@
 # Fill the package snapshot: for each release the packages that our machines can ask for, exactly as Debian signed
-# them, the SSM agent, and Ansible's wheels. Runs in a Debian container outside the VPC; machines only ever read S3.
+# them, the SSM agent, gVisor, and Ansible's wheels. Runs in a Debian container outside the VPC; machines only ever read S3.
 export DEBIAN_FRONTEND=noninteractive
 apt-get -qq update
 apt-get -qq install --yes --no-install-recommends awscli ca-certificates curl xz-utils python3-pip >/dev/null
@@ -52,6 +52,13 @@ done
 mkdir -p "$work/mirror/agents" "$work/mirror/ansible"
 curl -fsS --retry 5 -o "$work/mirror/agents/amazon-ssm-agent.deb" \
     "https://amazon-ssm-$AWS_REGION.s3.$AWS_REGION.amazonaws.com/$HYBRID_SSM_AGENT/debian_amd64/amazon-ssm-agent.deb"
+# gVisor for the sandboxed nodes, which have no way out either; checked against the digests published beside it.
+mkdir -p "$work/mirror/gvisor"
+for program in runsc containerd-shim-runsc-v1; do
+    curl -fsS --retry 5 --remote-name --output-dir "$work/mirror/gvisor" \
+        "https://storage.googleapis.com/gvisor/releases/release/$HYBRID_GVISOR/x86_64/{$program,$program.sha512}"
+    (cd "$work/mirror/gvisor" && sha512sum --check --quiet "$program.sha512")
+done
 for python in $HYBRID_PYTHONS; do
     mkdir -p "$work/$python/wheels"
     cp "$list/requirements.txt" "$work/$python/wheels/"

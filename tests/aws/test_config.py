@@ -1,0 +1,151 @@
+"""A stack's configuration: every fault at once, each with its path."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pulumi
+import pytest
+from recording import CHECKOUT, deploy, stack_config
+
+from infra.targets.aws.config import AwsConfig, ConfigError, parse_config
+
+
+def faults(plan, *edits: Callable[[dict[str, Any]], None]) -> list[str]:
+    data = copy.deepcopy(stack_config("aws-prod")["hybrid-platform:aws"])
+    for edit in edits:
+        edit(data)
+    with pytest.raises(ConfigError) as error:
+        parse_config(data, plan)
+    return str(error.value).splitlines()
+
+
+def put(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    def edit(data: dict[str, Any]) -> None:
+        *parents, last = path.split(".")
+        for part in parents:
+            data = data.setdefault(part, {})
+        data[last] = value
+
+    return edit
+
+
+def test_all_faults_come_at_once_each_with_its_path(plan):
+    told = faults(
+        plan,
+        put("account", 12),
+        put("zones", ["us-east-1a", "eu-central-1b"]),
+        put("network.cidr", "10.0.0.1/16"),
+        put("network.nat", "sometimes"),
+        put("cluster.addons.coredns", "latest"),
+        put("observability.log_days", 42),
+        put("backup.locked", True),
+        lambda data: data.pop("owner"),
+    )
+    paths = {line.split(": ")[0].removeprefix("hybrid-platform:aws.") for line in told}
+    assert paths == {
+        "account",
+        "zones",
+        "network.cidr",
+        "network.nat",
+        "cluster.addons.coredns",
+        "observability.log_days",
+        "backup.locked",
+        "owner",
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("zones", ["eu-central-1a"], "zones: "),
+        ("zones", ["eu-central-1a", "eu-central-1a"], "names a zone twice"),
+        ("zones", ["us-east-1a", "us-east-1b"], "is not a zone of eu-central-1"),
+        ("network.cidr", "8.8.0.0/16", "is not a private range"),
+        ("network.cidr", "10.0.0.0/24", "is not between /16 and /20"),
+        ("cluster.public_access_cidrs", ["0.0.0.0/0"], "opens the API server"),
+        ("cluster.node_release", "1.34.1-20260101", "node_release 1.34.1-20260101 is not of Kubernetes 1.35"),
+        ("cluster.container", {"min_nodes": 5, "max_nodes": 2}, "min_nodes (5) is more than max_nodes (2)"),
+        ("vm_tier.images.debian-13.golden", "latest", "vm_tier.images.debian-13.golden: 'latest'"),
+        (
+            "vm_tier.images",
+            {"debian-13": {"debian": "debian-13-amd64-20251117-2299"}},
+            "no pins for debian-12, which tar",
+        ),
+        (
+            "vm_tier.instance_types",
+            {"web": "m7i.large"},
+            "instance_types.web: is no workload of the VM tier; there are led",
+        ),
+        ("patching.canaries", ["nobody"], "patching.canaries: nobody is no workload"),
+        ("ingress.hostname", None, "certificate_arn needs hostname"),
+        ("ingress", {"client_cidrs": ["0.0.0.0/0"]}, "nothing is served to clients outside without TLS"),
+        ("observability.alarm_email", "nobody", "observability.alarm_email: 'nobody'"),
+    ],
+)
+def test_what_cannot_work_is_told_before_anything_is_made(plan, path, value, told):
+    assert told in "\n".join(faults(plan, put(path, value)))
+
+
+def test_a_workload_that_no_machine_can_hold_is_told(tmp_path):
+    from infra.placement import place
+    from infra.spec import load_spec
+
+    text = (CHECKOUT / "platform.yaml").read_text()
+    assert "memory: 512MiB" in text
+    spec = tmp_path / "platform.yaml"
+    spec.write_text(text.replace("memory: 512MiB", "memory: 2TiB", 1))
+    assert "no instance type has" in "\n".join(faults(place(load_spec(spec))))
+
+
+def test_a_wrong_stack_stops_the_program_before_the_first_resource():
+    with pytest.raises(pulumi.RunError) as error:
+        deploy("aws-dev", put("network.nat", "sometimes"))
+    assert "hybrid-platform:aws.network.nat" in str(error.value)
+
+
+def test_every_option_is_documented():
+    """docs/aws.md has each option by its path; what is not there cannot be found by an operator."""
+    text = (CHECKOUT / "docs" / "aws.md").read_text()
+    missing = [path for path in options(AwsConfig) if f"`{path}`" not in text]
+    assert missing == []
+
+
+def options(model: Any, prefix: str = "") -> list[str]:
+    from pydantic import BaseModel
+
+    found = []
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            found += options(inner, f"{prefix}{name}.")
+        else:
+            found.append(f"{prefix}{name}")
+    return found
+
+
+@pytest.mark.parametrize("nat", ["none", "one", "per_zone"])
+def test_nat_serves_the_private_tier_only(nat, prod):
+    deployed = prod if nat == "none" else deploy("aws-prod", put("network.nat", nat)).deployment
+    zones = stack_config("aws-prod")["hybrid-platform:aws"]["zones"]
+    gateways = {g.name.removeprefix("network-nat-") for g in deployed.of("ec2/natGateway")}
+    assert gateways == {"none": set(), "one": {zones[0]}, "per_zone": set(zones)}[nat]
+    through = {
+        route.props["routeTableId"].removeprefix("RouteTable-network-"): route.props["natGatewayId"]
+        for route in deployed.of("ec2/route")
+        if "natGatewayId" in route.props
+    }
+    assert set(through) == ({f"private-{zone}" for zone in zones} if gateways else set())
+    if nat == "per_zone":
+        assert all(gateway.endswith(table.removeprefix("private-")) for table, gateway in through.items())
+
+
+def test_a_zone_more_moves_nothing(dev):
+    """aws-dev has the zones a and b; c comes first in the list here, because the order must not matter either."""
+    before, after = dev, deploy("aws-dev", put("zones", ["eu-central-1c", "eu-central-1a", "eu-central-1b"])).deployment
+    ranges = {subnet.name: subnet.props["cidrBlock"] for subnet in after.of("ec2/subnet")}
+    assert len(ranges) == 9
+    for subnet in before.of("ec2/subnet"):
+        assert ranges[subnet.name] == subnet.props["cidrBlock"]

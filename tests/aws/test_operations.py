@@ -1,0 +1,436 @@
+"""Images, patches, backups, the way in, audit, and the hand-over to Ansible."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import validate
+from recording import CHECKOUT, deploy, stack_config
+
+from infra.placement import Runtime
+from infra.targets.aws.artifacts import BUNDLED, bundle, digest_of
+from infra.targets.aws.backup import SCHEDULES
+from infra.targets.aws.patching import DAYS
+
+SSM_COMMAND = {
+    "type": "object",
+    "required": ["schemaVersion", "description", "parameters", "mainSteps"],
+    "additionalProperties": False,
+    "properties": {
+        "schemaVersion": {"const": "2.2"},
+        "description": {"type": "string"},
+        "parameters": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "required": ["type", "description", "default", "allowedPattern"],
+                "properties": {"type": {"const": "String"}},
+            },
+        },
+        "mainSteps": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["action", "name", "inputs"],
+                "properties": {
+                    "action": {"const": "aws:runShellScript"},
+                    "name": {"pattern": "^[A-Za-z0-9_]+$"},
+                    "inputs": {
+                        "required": ["runCommand", "timeoutSeconds"],
+                        "properties": {
+                            "runCommand": {"type": "array", "items": {"type": "string"}},
+                            "timeoutSeconds": {"pattern": "^[0-9]+$"},
+                        },
+                    },
+                },
+            },
+        },
+    },
+}
+
+
+def check_shell(text: str) -> None:
+    checked = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_ssm_documents_have_the_schema_and_their_scripts_parse(deployed):
+    commands = [d for d in deployed.of("ssm/document") if d.props["documentType"] == "Command"]
+    assert commands
+    for document in commands:
+        content = json.loads(document.props["content"])
+        validate(content, SSM_COMMAND)
+        for step in content["mainSteps"]:
+            check_shell("\n".join(step["inputs"]["runCommand"]))
+        declared = set(content["parameters"])
+        used = set(re.findall(r"{{ *(\w+) *}}", document.props["content"]))
+        assert used <= declared, f"{document.name} uses parameters that it does not declare"
+
+
+def test_a_parameter_of_a_document_cannot_carry_a_command(deployed):
+    """Parameters are put into the script as text: what they may be must exclude quotes and separators."""
+    for document in deployed.of("ssm/document"):
+        for name, parameter in json.loads(document.props["content"]).get("parameters", {}).items():
+            for attack in ("x.yml'; reboot #", "$(reboot)", "playbooks/../../x.yml", "`id`"):
+                assert not re.fullmatch(parameter["allowedPattern"], attack), f"{document.name}: {name}"
+
+
+def test_sessions_are_logged_and_encrypted(deployed):
+    (document,) = [d for d in deployed.of("ssm/document") if d.props["documentType"] == "Session"]
+    inputs = json.loads(document.props["content"])["inputs"]
+    group = deployed.one("cloudwatch/logGroup", "observability-sessions")
+    assert inputs["cloudWatchLogGroupName"] == group.props["name"]
+    assert inputs["cloudWatchEncryptionEnabled"] and inputs["cloudWatchStreamingEnabled"]
+
+
+# Golden images
+
+
+def releases(plan) -> set[str]:
+    return {workload.os for workload in plan.on(Runtime.VM).values()}
+
+
+def test_every_release_of_the_vm_tier_has_a_pipeline_that_tests_what_it_builds(deployed, plan):
+    for os in releases(plan):
+        recipe = deployed.one("imagebuilder/imageRecipe", f"images-{os}").props
+        arns = [component["componentArn"] for component in recipe["components"]]
+        phases = []
+        for component in deployed.of("imagebuilder/component"):
+            if any(arn.endswith(component.props["name"]) for arn in arns):
+                document = yaml.safe_load(component.props["data"])
+                phases += [phase["name"] for phase in document["phases"]]
+                for step in (step for phase in document["phases"] for step in phase["steps"]):
+                    check_shell("\n".join(step["inputs"]["commands"]))
+        assert sorted(phases) == ["build", "test"]
+        pipeline = deployed.one("imagebuilder/imagePipeline", f"images-{os}").props
+        assert pipeline["imageTestsConfiguration"]["imageTestsEnabled"] and pipeline["schedule"]
+
+
+def test_the_build_runs_the_collections_playbook_and_the_hygiene_suite(deployed):
+    data = " ".join(c.props["data"] for c in deployed.of("imagebuilder/component"))
+    assert "playbooks/golden-image.yml" in data and (CHECKOUT / "playbooks" / "golden-image.yml").exists()
+    for looked_at in ("machine-id", "ssh_host_", "authorized_keys", "/etc/shadow", "--failed"):
+        assert looked_at in data, f"the hygiene suite does not look at {looked_at}"
+
+
+def test_candidates_are_encrypted_and_named_in_a_versioned_parameter(deployed, plan):
+    for os in releases(plan):
+        (distribution,) = deployed.one("imagebuilder/distributionConfiguration", f"images-{os}").props["distributions"]
+        assert distribution["amiDistributionConfiguration"]["kmsKeyId"]
+        (parameter,) = distribution["ssmParameterConfigurations"]
+        assert parameter["parameterName"].endswith(f"/images/{os}/candidate")
+
+
+def test_a_candidate_promotes_nothing(deployed):
+    """No template reads the parameter: from candidate to root there is no way but a reviewed change of the pin."""
+    for template in deployed.of("ec2/launchTemplate"):
+        assert "candidate" not in json.dumps(template.props) and "resolve:ssm" not in json.dumps(template.props)
+
+
+def test_image_versions_change_with_their_content():
+    from infra.targets.aws.golden_image import version_of
+
+    assert version_of("a") == version_of("a") != version_of("b")
+    assert re.fullmatch(r"\d+\.\d+\.\d+", version_of("a"))
+
+
+def test_old_images_are_deprecated_then_disabled_then_deleted(deployed):
+    (policy,) = deployed.of("imagebuilder/lifecyclePolicy")
+    ages = {d["action"]["type"]: d["filter"]["value"] for d in policy.props["policyDetails"]}
+    assert ages["DEPRECATE"] < ages["DISABLE"] < ages["DELETE"]
+    assert all(d["filter"]["retainAtLeast"] >= 2 for d in policy.props["policyDetails"])
+
+
+# Patching
+
+
+def test_every_release_has_a_baseline_of_security_updates_by_severity(deployed, plan):
+    products = {"debian-12": "Debian12", "debian-13": "Debian13"}
+    for os in releases(plan):
+        baseline = deployed.one("ssm/patchBaseline", f"patching-{os}").props
+        assert baseline["operatingSystem"] == "DEBIAN"
+        levels = [r["complianceLevel"] for r in baseline["approvalRules"]]
+        assert len(set(levels)) == len(levels) >= 2
+        for approval in baseline["approvalRules"]:
+            filters = {f["key"]: f["values"] for f in approval["patchFilters"]}
+            assert filters["PRODUCT"] == [products[os]] and not approval["enableNonSecurity"]
+
+
+def window_day(deployed, group: str) -> int:
+    schedule = deployed.one("ssm/maintenanceWindow", f"patching-{group}").props["schedule"]
+    return DAYS.index(re.fullmatch(r"cron\(0 \d+ \? \* (\w+) \*\)", schedule)[1])
+
+
+def test_canaries_are_patched_days_before_the_rest(deployed, stack):
+    config = stack_config(stack)["hybrid-platform:aws"]["patching"]
+    head_start = (window_day(deployed, "rest") - window_day(deployed, "canary")) % 7
+    assert head_start == config["window"]["canary_days"] > 0
+    canaries = {t.name for t in deployed.of("ssm/maintenanceWindowTarget") if t.name.startswith("patching-canary-")}
+    assert canaries == {f"patching-canary-{name}" for name in config["canaries"]}
+
+
+def test_the_window_runs_patch_yml_and_then_measures(deployed):
+    for target in deployed.of("ssm/maintenanceWindowTarget"):
+        tasks = {
+            task.props["taskArn"]: task.props
+            for task in deployed.of("ssm/maintenanceWindowTask")
+            if task.name.startswith(f"{target.name}-")
+        }
+        (play,) = [arn for arn in tasks if "play" in arn]
+        command = tasks[play]["taskInvocationParameters"]["runCommandParameters"]
+        assert command["parameters"] == [{"name": "Playbook", "values": ["playbooks/patch.yml"]}]
+        assert tasks["AWS-RunPatchBaseline"]["priority"] > tasks[play]["priority"]
+
+
+def test_a_missed_window_pages(deployed, plan):
+    """The alarm counts lines that the play writes when it is through; no line for a week is breaching."""
+    from infra.targets.aws.boot import HERE
+
+    line = re.search(r'^say "(.*)"$', (HERE / "play.sh").read_text(), re.M)[1]
+    for host in (f"{n}-{i}" for n, w in plan.on(Runtime.VM).items() for i in range(w.replicas)):
+        metric = deployed.one("cloudwatch/logMetricFilter", f"patching-{host}-missed").props
+        written = line.replace("$HYBRID_PLAYBOOK", "playbooks/patch.yml").replace("$HYBRID_MEMBER", host)
+        assert metric["pattern"].strip('"') in written
+        alarm = deployed.one("cloudwatch/metricAlarm", f"patching-{host}-missed").props
+        assert alarm["metricName"] == metric["metricTransformation"]["name"]
+        assert alarm["treatMissingData"] == "breaching"
+        assert alarm["period"] * alarm["evaluationPeriods"] == 7 * 86400
+
+
+# Backups
+
+
+def test_every_class_in_use_has_its_plan(deployed, plan):
+    wanted = {w.checklist.compliance for w in plan.on(Runtime.VM).values() if w.resources.disk}
+    assert wanted
+    for compliance in wanted:
+        rules = deployed.one("backup/plan", f"backup-{compliance.value}").props["rules"]
+        kept = [rule["lifecycle"]["deleteAfter"] for rule in rules]
+        assert kept == [schedule.keep_days for schedule in SCHEDULES[compliance]]
+
+
+def test_the_stricter_the_class_the_longer_and_the_oftener():
+    ranked = [SCHEDULES[c] for c in sorted(SCHEDULES, key=lambda c: list(type(c)).index(c))]
+    longest = [max(schedule.keep_days for schedule in schedules) for schedules in ranked]
+    assert longest == sorted(longest) and len(set(longest)) == len(longest)
+
+
+def test_production_locks_the_vault_for_good(prod, stack):
+    (lock,) = prod.of("backup/vaultLockConfiguration")
+    assert lock.props["changeableForDays"] >= 3
+    assert lock.props["minRetentionDays"] <= min(s.keep_days for ss in SCHEDULES.values() for s in ss)
+
+
+# The way in
+
+
+def test_public_workloads_are_reached_through_the_balancer_alone(deployed, plan, recording, stack):
+    public = [name for name, workload in plan.spec.workloads.items() if workload.public]
+    assert {group.tags["hybrid:workload"] for group in deployed.of("lb/targetGroup")} == set(public)
+    (balancer,) = deployed.of("lb/loadBalancer")
+    ingress = stack_config(stack)["hybrid-platform:aws"].get("ingress", {})
+    assert balancer.props["internal"] is not bool(ingress)
+    tier = "public" if ingress else "private"
+    assert all(f"-{tier}-" in subnet for subnet in balancer.props["subnets"])
+    assert recording.outputs["app_url"].startswith("https://" if ingress else "http://")
+
+
+def test_the_balancer_reaches_every_node_that_may_run_a_public_workload(deployed, plan):
+    for name, workload in plan.spec.workloads.items():
+        runtime = plan.placement(name).runtime
+        if workload.public and runtime is not Runtime.VM:
+            groups = [g for g in deployed.of("eks/nodeGroup") if g.tags["hybrid:runtime"] == runtime.value]
+            attached = [a for a in deployed.of("autoscaling/attachment") if a.name.startswith(f"ingress-{name}-")]
+            assert len(attached) == len(groups) > 0
+
+
+def test_a_public_workload_on_a_machine_is_reached_by_its_address(tmp_path):
+    text = (CHECKOUT / "platform.yaml").read_text()
+    spec = tmp_path / "platform.yaml"
+    spec.write_text(text.replace("    ports: [7070]\n", "    ports: [7070]\n    public: true\n"))
+    deployed = deploy("aws-prod", spec=spec).deployment
+    attached = deployed.one("lb/targetGroupAttachment", "ingress-tariffs-0").props
+    assert attached["targetId"].startswith("10.")
+    rule = deployed.one("vpc/securityGroupIngressRule", "firewall-balancer-to-vm-tariffs-7070").props
+    assert rule["referencedSecurityGroupId"].endswith("-balancer")
+
+
+# Audit
+
+
+def test_audit_is_by_switch(prod):
+    assert prod.of("cloudtrail/trail") and prod.of("guardduty/detector")
+
+    def off(config):
+        config["audit"] = {"trail": False, "guardduty": False}
+
+    without = deploy("aws-prod", off).deployment
+    assert not without.of("cloudtrail/trail") and not without.of("guardduty/detector")
+
+
+# Hand-over
+
+
+def test_the_inventory_has_the_shape_of_the_local_one(recording, plan):
+    inventory = recording.outputs["inventory"]["all"]
+    members = {f"{n}-{i}": n for n, w in plan.on(Runtime.VM).items() for i in range(w.replicas)}
+    assert set(inventory["hosts"]) == set(inventory["children"]["vm_tier"]["hosts"]) == set(members)
+    for host, workload in members.items():
+        assert host in inventory["children"][workload.replace("-", "_")]["hosts"]
+        variables = inventory["hosts"][host]
+        assert variables["ansible_connection"] == "community.aws.aws_ssm"
+        assert variables["workload_package"] == (plan.spec.workloads[workload].package or "")
+        assert variables["ansible_host"] == recording.outputs["machines"][host]["address"]
+
+
+def test_a_machines_own_firewall_admits_what_the_security_group_does(recording, plan, stack):
+    zones = stack_config(stack)["hybrid-platform:aws"]["zones"]
+    for host, variables in recording.outputs["inventory"]["all"]["hosts"].items():
+        workload = plan.spec.workloads[variables["workload"]]
+        assert [entry["port"] for entry in variables["firewall_allow"]] == list(workload.ports)
+        in_cluster = [c for c in plan.callers_of(variables["workload"]) if plan.placement(c).runtime is not Runtime.VM]
+        for entry in variables["firewall_allow"]:
+            ranges = [source for source in entry["sources"] if "/" in source]
+            assert len(ranges) == (len(zones) if in_cluster else 0), host
+
+
+def test_the_inventory_holds_no_password(recording):
+    text = json.dumps(recording.outputs["inventory"])
+    assert '"password"' not in text and "postgresql_users" not in text
+
+
+def test_a_new_bundle_runs_the_association_again_and_touches_no_template(deployed, plan):
+    digest = deployed.one("ssm/parameter", "artifacts-bundle").props["value"]
+    associations = deployed.of("ssm/association")
+    assert len(associations) == len(plan.on(Runtime.VM))
+    for association in associations:
+        assert association.props["parameters"]["Bundle"] == digest
+        assert (association.props["maxConcurrency"], association.props["maxErrors"]) == ("1", "0")
+
+
+def test_who_listens_for_the_first_bundle_exists_before_it(deployed):
+    uploaded = deployed.one("s3/bucketObjectv2", "artifacts-bundle")
+    listeners = [t for t in deployed.of("cloudwatch/eventTarget") if t.name in ("jobs-packages", "jobs-images")]
+    assert len(listeners) == 2
+    assert {listener.urn for listener in listeners} <= uploaded.depends_on
+    assert deployed.of("s3/bucketNotification")[0].urn in uploaded.depends_on
+
+
+def test_the_operator_alone_stands_in_the_vpc(deployed):
+    projects = {project.name: project.props for project in deployed.of("codebuild/project")}
+    assert [name for name, props in projects.items() if "vpcConfig" in props] == ["jobs-operator"]
+    assert all("-private-" in subnet for subnet in projects["jobs-operator"]["vpcConfig"]["subnets"])
+    assert not any(props["environment"]["privilegedMode"] for props in projects.values())
+
+
+def test_the_jobs_scripts_parse(deployed):
+    for project in deployed.of("codebuild/project"):
+        (command,) = json.loads(project.props["source"]["buildspec"])["phases"]["build"]["commands"]
+        check_shell(command)
+
+
+def test_the_manifests_that_the_operator_applies_are_yaml():
+    folder = CHECKOUT / "infra" / "targets" / "aws" / "jobs"
+    kinds = [d["kind"] for f in sorted(folder.glob("*.yaml")) for d in yaml.safe_load_all(f.read_text())]
+    assert {"StorageClass", "RuntimeClass", "Deployment"} <= set(kinds)
+    (storage,) = yaml.safe_load_all((folder / "storage-class.yaml").read_text())
+    assert storage["parameters"]["encrypted"] == "true" and storage["parameters"]["type"] == "gp3"
+
+
+@pytest.fixture
+def completed(tmp_path, recording, plan):
+    """What the operator's job makes of plan, inventory, digests and passwords: the script itself, run as there."""
+    sys.path.insert(0, str(CHECKOUT))
+    from infra.targets.aws.automation import cluster_variables
+
+    (tmp_path / "images.json").write_text(
+        json.dumps([[f"/hybrid/x/images/{n}", f"r/{n}@sha256:0"] for n in plan.on(Runtime.CONTAINER, Runtime.MICROVM)])
+    )
+    (tmp_path / "authorities.json").write_text(json.dumps([["/hybrid/x/authorities/ledger-0", "-----BEGIN"]]))
+    (tmp_path / "ledger.passwords.json").write_text(json.dumps({"web": "open sesame"}))
+    inventory = tmp_path / "inventory.json"
+    inventory.write_text(json.dumps(recording.outputs["inventory"]))
+    script = CHECKOUT / "infra" / "targets" / "aws" / "jobs" / "variables.py"
+    run = subprocess.run(
+        [sys.executable, script, tmp_path, inventory, "/kube"],
+        input=json.dumps(cluster_variables(plan)),
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+def test_the_operator_hands_each_workload_its_flows_digest_and_passwords(completed, recording, plan):
+    workloads = {workload["name"]: workload for workload in completed["cluster_workloads"]}
+    assert set(workloads) == set(plan.on(Runtime.CONTAINER, Runtime.MICROVM))
+    for flow in plan.flows():
+        if flow.source not in workloads:
+            continue
+        where = "talks_to_pods" if flow.destination in workloads else "talks_to_addresses"
+        assert any(p["name"] == flow.destination and p["port"] == flow.port for p in workloads[flow.source][where])
+    assert all("@sha256:" in workload["image"] for workload in workloads.values())
+    assert workloads["web"]["secrets"] == {"ledger-password": "open sesame"}
+    assert Path(workloads["web"]["secret_files"]["ledger-ca"]).read_text() == "-----BEGIN"
+    assert workloads["worker"]["secrets"] == {} and workloads["worker"]["runtime"] == "microvm"
+
+
+def test_the_operator_speaks_the_roles_language(completed):
+    """Every variable that the job sets is an option that the role's own specification knows, and none is missing."""
+    for role in ("cluster_workloads", "cluster_services", "cluster_policies"):
+        specification = CHECKOUT / "roles" / role / "meta" / "argument_specs.yml"
+        options = yaml.safe_load(specification.read_text())["argument_specs"]["main"]["options"]
+        own = {key for key in completed if key.startswith(f"{role}_") or key == role}
+        assert own <= set(options)
+        assert {name for name, option in options.items() if option.get("required")} <= own
+    one = yaml.safe_load((CHECKOUT / "roles/cluster_workloads/meta/argument_specs.yml").read_text())
+    fields = one["argument_specs"]["main"]["options"]["cluster_workloads"]["options"]
+    for workload in completed["cluster_workloads"]:
+        assert set(workload) <= set(fields)
+
+
+def test_hosts_speak_the_roles_language(recording):
+    """The same for the machines: the firewall's and the database's variables are the roles' own."""
+    for role in ("firewall", "postgresql"):
+        specification = CHECKOUT / "roles" / role / "meta" / "argument_specs.yml"
+        options = yaml.safe_load(specification.read_text())["argument_specs"]["main"]["options"]
+        for variables in recording.outputs["inventory"]["all"]["hosts"].values():
+            assert {key for key in variables if key.startswith(f"{role}_")} <= set(options)
+
+
+# The bundle
+
+
+def test_the_bundle_is_the_same_for_the_same_files():
+    assert digest_of(bundle(CHECKOUT)) == digest_of(bundle(CHECKOUT))
+
+
+def test_the_bundle_changes_with_a_role_and_with_nothing_beside(tmp_path):
+    for part in ("roles/x/tasks", "docs", "roles/x/__pycache__"):
+        (tmp_path / part).mkdir(parents=True)
+    (tmp_path / "roles/x/tasks/main.yml").write_text("- one\n")
+    first = bundle(tmp_path)
+    (tmp_path / "docs/new.md").write_text("text")
+    (tmp_path / "roles/x/__pycache__/x.pyc").write_text("noise")
+    assert bundle(tmp_path) == first
+    (tmp_path / "roles/x/tasks/main.yml").write_text("- two\n")
+    assert bundle(tmp_path) != first
+
+
+def test_everything_that_is_bundled_exists():
+    assert [part for part in BUNDLED if not (CHECKOUT / part).exists()] == []
+
+
+def test_images_run_by_digest_from_immutable_repositories(deployed, plan):
+    names = {r.props["name"].rsplit("/", 1)[-1] for r in deployed.of("ecr/repository")}
+    assert names >= {n for n, w in plan.on(Runtime.CONTAINER, Runtime.MICROVM).items() if w.image}
+    assert {policy.name for policy in deployed.of("ecr/lifecyclePolicy")} == {
+        r.name for r in deployed.of("ecr/repository")
+    }
