@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
 from infra.spec import Runtime, Spec, Workload
 
@@ -98,7 +99,11 @@ class Plan:
     placements: tuple[Placement, ...]
 
     def placement(self, workload: str) -> Placement:
-        return next(p for p in self.placements if p.workload == workload)
+        return self._by_workload[workload]
+
+    @cached_property
+    def _by_workload(self) -> dict[str, Placement]:
+        return {placement.workload: placement for placement in self.placements}
 
     def on(self, *runtimes: Runtime) -> dict[str, Workload]:
         """The workloads that run on one of these runtimes, in the spec's order."""
@@ -111,4 +116,12 @@ class Plan:
                     yield Flow(name, peer, port)
 
     def callers_of(self, workload: str) -> tuple[str, ...]:
-        return tuple(sorted({flow.source for flow in self.flows() if flow.destination == workload}))
+        return self._callers.get(workload, ())
+
+    @cached_property
+    def _callers(self) -> dict[str, tuple[str, ...]]:
+        """Found once for all: asked one by one, a thousand workloads look at each flow a thousand times."""
+        found: dict[str, set[str]] = {}
+        for flow in self.flows():
+            found.setdefault(flow.destination, set()).add(flow.source)
+        return {workload: tuple(sorted(callers)) for workload, callers in found.items()}

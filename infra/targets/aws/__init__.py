@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
@@ -42,18 +43,54 @@ class AwsTarget:
         return AwsPlatform(site, config, plan).platform
 
 
+SERVICES = (
+    *("acm", "autoscaling", "backup", "budgets", "cloudtrail", "cloudwatch", "codebuild", "ec2", "ecr", "eks", "elbv2"),
+    *(
+        "events",
+        "guardduty",
+        "iam",
+        "imagebuilder",
+        "kms",
+        "logs",
+        "route53",
+        "s3",
+        "secretsmanager",
+        "sns",
+        "ssm",
+        "sts",
+    ),
+)
+
+
+def provider_of(site: Site, config: AwsConfig) -> aws.Provider:
+    """The one provider: of this account and no other, with the tags that everything gets."""
+    emulator: dict[str, Any] = {}
+    if config.emulator:
+        urls = {service: config.emulator.services.get(service, config.emulator.url) for service in SERVICES}
+        emulator = {
+            "endpoints": [aws.ProviderEndpointArgs(**urls)],
+            "s3_use_path_style": True,
+            "skip_credentials_validation": True,
+            "skip_metadata_api_check": True,
+            # Unset, a call that an emulator does not know is tried for minutes; 1 fails on a dropped connection.
+            "max_retries": 3,
+        }
+    return aws.Provider(
+        "aws",
+        region=site.region,
+        allowed_account_ids=[site.account],
+        default_tags=aws.ProviderDefaultTagsArgs(tags=site.tags),
+        **emulator,
+    )
+
+
 class AwsPlatform(pulumi.ComponentResource):
     """All of it: every resource is a child, and so inherits the one provider."""
 
     platform: Platform
 
     def __init__(self, site: Site, config: AwsConfig, plan: Plan) -> None:
-        provider = aws.Provider(
-            "aws",
-            region=site.region,
-            allowed_account_ids=[site.account],
-            default_tags=aws.ProviderDefaultTagsArgs(tags=site.tags),
-        )
+        provider = provider_of(site, config)
         super().__init__("hybrid:aws:Platform", site.platform, None, pulumi.ResourceOptions(providers=[provider]))
         child = pulumi.ResourceOptions(parent=self)
         lookup = pulumi.InvokeOutputOptions(parent=self)

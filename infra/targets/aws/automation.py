@@ -14,7 +14,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from infra.placement import Plan, Runtime
+from infra.placement import Flow, Plan, Runtime
 from infra.spec import Workload
 from infra.targets.aws.artifacts import Artifacts
 from infra.targets.aws.cidr import Tier
@@ -39,6 +39,9 @@ def cluster_variables(plan: Plan) -> dict[str, Any]:
     """What the playbooks inside the cluster are told, as far as the plan knows it; jobs/variables.py adds addresses,
     digests and passwords when the operator runs."""
     elastic = plan.on(Runtime.CONTAINER, Runtime.MICROVM)
+    flows: dict[str, list[Flow]] = {name: [] for name in plan.spec.workloads}
+    for flow in plan.flows():
+        flows[flow.source].append(flow)
     return {
         # EKS brings DNS; the classes of storage and runtime are manifests of ours, applied before.
         "cluster_services_dns": False,
@@ -46,13 +49,12 @@ def cluster_variables(plan: Plan) -> dict[str, Any]:
         "cluster_services_runtime_classes": {},
         "cluster_policies_decisions": {p.workload: p.runtime.value for p in plan.placements},
         "cluster_workloads_platform": plan.spec.name,
-        "cluster_workloads": [_workload(plan, name, elastic) for name in elastic],
+        "cluster_workloads": [_workload(plan, name, elastic, flows[name]) for name in elastic],
     }
 
 
-def _workload(plan: Plan, name: str, elastic: Mapping[str, Workload]) -> dict[str, Any]:
+def _workload(plan: Plan, name: str, elastic: Mapping[str, Workload], flows: Sequence[Flow]) -> dict[str, Any]:
     spec = elastic[name]
-    flows = [flow for flow in plan.flows() if flow.source == name]
     return {
         "name": name,
         "runtime": plan.placement(name).runtime.value,

@@ -205,12 +205,20 @@ class IngressConfig(_Section):
         return self
 
 
+class EmulatorConfig(_Section):
+    """Where an emulator answers instead of AWS; for `make test-aws`."""
+
+    url: str = Field(pattern=r"^http://(127\.0\.0\.1|localhost):\d+$", description="Every service that is not below")
+    services: dict[str, str] = Field(default_factory=dict, description="Another endpoint for some services, by name")
+
+
 class AwsConfig(_Section):
     account: AccountId = Field(description="The only account that this stack may touch")
     region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
     zones: Annotated[tuple[str, ...], Field(min_length=2, max_length=3)]
     owner: Annotated[str, StringConstraints(pattern=r"^[\w .@-]{1,64}$")] = Field(description="Tag: who answers for it")
     protect: bool = Field(default=True, description="Deletion protection of everything that holds data")
+    emulator: EmulatorConfig | None = Field(default=None, description="For tests: endpoints on loopback")
     network: NetworkConfig = NetworkConfig()
     vm_tier: VmTierConfig
     cluster: ClusterConfig

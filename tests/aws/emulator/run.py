@@ -1,0 +1,167 @@
+"""`make test-aws`: the real engine and the official plugin against emulators on loopback.
+
+Up, up again without a change, refresh without drift, destroy that leaves nothing. What an emulator cannot do is left
+out by name (excluded.yaml). Says 'skipped: plugin not installed' where there is no plugin.
+
+    .venv/bin/python tests/aws/emulator/run.py
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+HERE = Path(__file__).parent
+STACK, REGION, ACCOUNT = "aws-emulated", "eu-central-1", "123456789012"
+TO_MINISTACK = ("eks", "backup")
+SKIPPED = 0  # a missing plugin is no failure: it cannot be had from a package registry
+
+
+def main() -> int:
+    pulumi = shutil.which("pulumi") or str(CHECKOUT / ".tools" / "bin" / "pulumi")
+    if not Path(pulumi).exists() or not has_plugin(pulumi):
+        print("skipped: plugin not installed (pulumi plugin install resource aws)")
+        return SKIPPED
+    missing = [program for program in ("moto_server", "ministack") if not installed(program)]
+    if missing:
+        print(f"skipped: {' and '.join(missing)} not installed (pip install -r requirements-emulators.txt)")
+        return SKIPPED
+    with tempfile.TemporaryDirectory() as scratch, emulators(Path(scratch)) as (moto, ministack):
+        return deploy(pulumi, Path(scratch), moto, ministack)
+
+
+def has_plugin(pulumi: str) -> bool:
+    """Whether the aws plugin is on PATH, or the CLI has installed it."""
+    if shutil.which("pulumi-resource-aws"):
+        return True
+    listed = subprocess.run([pulumi, "plugin", "ls", "--json"], capture_output=True, text=True)
+    return listed.returncode == 0 and any(p["name"] == "aws" for p in json.loads(listed.stdout or "[]"))
+
+
+def installed(program: str) -> bool:
+    return Path(sys.executable).with_name(program).exists()
+
+
+@contextlib.contextmanager
+def emulators(scratch: Path) -> Iterator[tuple[str, str]]:
+    """moto and MiniStack on free ports of loopback, ended by their own process ids."""
+    with contextlib.ExitStack() as stack:
+        urls = []
+        for program in ("moto_server", "ministack"):
+            port = free_port()
+            # MiniStack listens on every interface unless it is told.
+            own = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "MINISTACK_ACCOUNT_ID": ACCOUNT}
+            arguments = ["-H", "127.0.0.1", "-p", str(port)] if program == "moto_server" else []
+            log = stack.enter_context((scratch / f"{program}.log").open("w"))
+            process = subprocess.Popen(
+                [Path(sys.executable).with_name(program), *arguments],
+                env=os.environ | own | {"MINISTACK_REGION": REGION},
+                stdout=log,
+                stderr=log,
+            )
+            stack.callback(end, process)
+            urls.append(f"http://127.0.0.1:{port}")
+            wait_for(urls[-1], process)
+        yield urls[0], urls[1]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(100):
+        if process.poll() is not None:
+            raise SystemExit(f"{url} did not come up: exit code {process.returncode}")
+        try:
+            urllib.request.urlopen(url, timeout=1)
+            return
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise SystemExit(f"{url} does not answer")
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def configuration(moto: str, ministack: str) -> dict[str, object]:
+    """The development stack, on emulators."""
+    config = yaml.safe_load((CHECKOUT / "Pulumi.aws-dev.yaml").read_text())
+    ours = config["config"]["hybrid-platform:aws"]
+    ours["account"] = ACCOUNT
+    ours["emulator"] = {"url": moto, "services": dict.fromkeys(TO_MINISTACK, ministack)}
+    return dict(config)
+
+
+def excluded() -> list[str]:
+    kinds = yaml.safe_load((HERE / "excluded.yaml").read_text())
+    return [f"--exclude=**aws:{kind.replace('/*', '/**')}{'' if kind.endswith('*') else ':*'}::**" for kind in kinds]
+
+
+def deploy(pulumi: str, scratch: Path, moto: str, ministack: str) -> int:
+    stack_file = scratch / f"Pulumi.{STACK}.yaml"
+    stack_file.write_text(yaml.safe_dump(configuration(moto, ministack)))
+    (scratch / "state").mkdir()
+    environment = os.environ | {
+        "PULUMI_BACKEND_URL": f"file://{scratch}/state",
+        "PULUMI_CONFIG_PASSPHRASE": "emulated",
+        "AWS_ACCESS_KEY_ID": "emulated",
+        "AWS_SECRET_ACCESS_KEY": "emulated",
+        "AWS_REGION": REGION,
+    }
+
+    def run(*arguments: str, seconds: int = 1200) -> int:
+        print(f"+ pulumi {' '.join(a for a in arguments if not a.startswith('--exclude'))}", flush=True)
+        command = [pulumi, *arguments, "--stack", STACK, "--config-file", str(stack_file), "--non-interactive"]
+        try:
+            return subprocess.run(command, cwd=CHECKOUT, env=environment, timeout=seconds).returncode
+        except subprocess.TimeoutExpired:
+            subprocess.run([pulumi, "cancel", "--yes", "--stack", STACK], cwd=CHECKOUT, env=environment)
+            raise SystemExit(f"pulumi {arguments[0]} did not end within {seconds} s") from None
+
+    created = subprocess.run([pulumi, "stack", "init", STACK, "--no-select"], cwd=CHECKOUT, env=environment)
+    left_out = ["--exclude-dependents", *excluded()]
+    steps = [
+        ("up", "--yes", "--skip-preview", "--parallel=4", *left_out),
+        ("up", "--yes", "--skip-preview", "--expect-no-changes", *left_out),
+        ("refresh", "--yes", "--skip-preview", "--expect-no-changes"),
+    ]
+    failed = created.returncode or next((step[0] for step in steps if run(*step) != 0), 0)
+    # Whatever went wrong before: what was made is taken away, or the failure hides the next one.
+    if run("destroy", "--yes", "--skip-preview", "--continue-on-error") != 0:
+        failed = failed or "destroy"
+    left = subprocess.run(
+        [pulumi, "stack", "export", "--stack", STACK], cwd=CHECKOUT, env=environment, capture_output=True, text=True
+    )
+    remaining = json.loads(left.stdout)["deployment"].get("resources") or []
+    if failed or remaining:
+        print(f"failed: {failed or 'destroy left ' + str(len(remaining)) + ' resources'}")
+        return 1
+    print("passed: up, up without changes, refresh without drift, destroy that left nothing")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
