@@ -159,7 +159,8 @@ def main(sizes: list[int]) -> None:
             each = 1000 * program["seconds"] / program["resources"]
             print(
                 f"{size:>9} {program['resources']:>9.0f} {program['seconds']:>8.2f}s {flat['seconds']:>8.2f}s"
-                f" {program['seconds'] / flat['seconds']:>6.2f} {each:>12.2f} {program['mib']:>6.0f} {flat['mib']:>9.0f}",
+                f" {program['seconds'] / flat['seconds']:>6.2f} {each:>12.2f} {program['mib']:>6.0f}"
+                f" {flat['mib']:>9.0f}",
                 flush=True,
             )
     for (small, small_flat), (large, large_flat) in pairwise(results):
