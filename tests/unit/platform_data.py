@@ -36,10 +36,10 @@ def resource(kind: str, name: str, **fields: Any) -> dict:
     return {"urn": urn, "type": f"pulumi-python:dynamic/local:{kind}", **fields}
 
 
-def configuration(machine: str, port: int) -> dict:
+def configuration(machine: str, port: int, source: str = ADDRESSES["cluster-0"]) -> dict:
     inputs = {
         "inventory": {"all": {"hosts": {machine: {}}}},
-        "variables": {"firewall_allow": [{"port": port, "sources": [ADDRESSES["cluster-0"]]}]},
+        "variables": {"firewall_allow": [{"port": port, "sources": [source]}]},
     }
     return resource("Playbook", f"{machine}-configuration", inputs=inputs)
 

@@ -13,7 +13,7 @@ from infra.insight.graph import Edge, Kind, Node, graph_of
 from infra.insight.planned import planned
 from infra.placement import Runtime, place
 from infra.spec import load_spec
-from tests.unit.platform_data import ADDRESSES, objects, outputs, resources, to_address
+from tests.unit.platform_data import ADDRESSES, configuration, objects, outputs, resources, to_address
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,6 +91,13 @@ def test_a_node_port_opens_a_pod_to_the_machines_only_where_a_policy_admits_them
     closed = [p for p in objects()["networkpolicies"] if p["metadata"]["name"] != "public"]
     assert {edge for edge in edges(estate(networkpolicies=closed)) if edge[1] == "web"} == set()
     assert {edge for edge in edges(estate(services=[])) if edge[1] == "web"} == set()
+
+
+def test_a_firewall_that_does_not_know_the_node_closes_a_machine_to_its_pods():
+    others = [r for r in resources() if not r["urn"].endswith("::ledger-0-configuration")]
+    closed = configuration("ledger-0", 5432, source=ADDRESSES["tariffs-0"])
+    found = edges(deployed(outputs(), [*others, closed], objects()))
+    assert {edge for edge in found if edge[1] == "ledger"} == {("tariffs", "ledger", 5432)}
 
 
 def test_without_any_policy_every_pod_reaches_every_pod():
