@@ -10,6 +10,7 @@ from infra.placement import Plan
 from infra.targets import Platform
 from infra.targets.local.cluster import Cluster
 from infra.targets.local.context import CLUSTER_MACHINE, Context, has_cluster, key_path, machine_names
+from infra.targets.local.host_settings import HostSettings
 from infra.targets.local.machine import facts
 from infra.targets.local.network import Network
 from infra.targets.local.ssh_key import SshKey
@@ -39,7 +40,13 @@ class LocalTarget:
             subnet=network_range,
             addresses=addresses(network_range, machine_names(plan)),
             driver=self._resolved_driver(),
-            network=Network("network", here.bridge, str(network_range), gateway(network_range)),
+            network=Network(
+                "network",
+                here.bridge,
+                str(network_range),
+                gateway(network_range),
+                pulumi.ResourceOptions(depends_on=[HostSettings("host-settings", here.bridge)]),
+            ),
             ssh_key=SshKey("ssh-key", str(key_path(here))),
         )
         vm_tier = VmTier(context)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -12,33 +11,25 @@ from infra.machines.host import run, succeeds
 from infra.targets.local.dynamic import ModuleProvider, Values
 
 REPLACE_ON = ("bridge", "subnet")
-_IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 
 
 class Network(Resource, module="local", name="Network"):
-    """A bridge with the subnet's first address, and masquerading towards the outside.
-
-    Attributes:
-        forwarding_was_on: what `down` gives back.
-    """
+    """A bridge with the subnet's first address, and masquerading towards the outside."""
 
     bridge: pulumi.Output[str]
-    forwarding_was_on: pulumi.Output[bool]
 
     def __init__(self, name: str, bridge: str, subnet: str, gateway: str, opts: Any = None) -> None:
-        inputs = {"name": name, "bridge": bridge, "subnet": subnet, "gateway": gateway, "forwarding_was_on": None}
+        inputs = {"name": name, "bridge": bridge, "subnet": subnet, "gateway": gateway}
         super().__init__(ModuleProvider(__name__), name, inputs, opts)
 
 
 def create(inputs: Values) -> Values:
-    was_on = _IP_FORWARD.read_text().strip() == "1"
     _ensure(inputs)
-    return {"forwarding_was_on": was_on}
+    return {}
 
 
 def update(inputs: Values, old: Values) -> Values:
-    _ensure(inputs)
-    return {"forwarding_was_on": old["forwarding_was_on"]}
+    return create(inputs)
 
 
 def delete(outputs: Values) -> None:
@@ -47,18 +38,11 @@ def delete(outputs: Values) -> None:
         run("nft", "delete", "table", "ip", bridge)
     if succeeds("ip", "link", "show", bridge):
         run("ip", "link", "delete", bridge)
-    others = [p for p in Path("/sys/class/net").glob("hp-*") if p.name != bridge]
-    if outputs["forwarding_was_on"] is False and not others:
-        _IP_FORWARD.write_text("0\n")
 
 
 def is_intact(outputs: Values) -> bool:
     bridge = outputs["bridge"]
-    return (
-        succeeds("ip", "link", "show", bridge)
-        and succeeds("nft", "list", "table", "ip", bridge)
-        and _IP_FORWARD.read_text().strip() == "1"
-    )
+    return succeeds("ip", "link", "show", bridge) and succeeds("nft", "list", "table", "ip", bridge)
 
 
 def _ensure(inputs: Values) -> None:
@@ -67,7 +51,6 @@ def _ensure(inputs: Values) -> None:
         run("ip", "link", "add", bridge, "type", "bridge")
     run("ip", "address", "replace", f"{gateway}/{subnet.partition('/')[2]}", "dev", bridge)
     run("ip", "link", "set", bridge, "up")
-    _IP_FORWARD.write_text("1\n")
     # One transaction: add, flush and fill, so that a second run leaves just one set of rules.
     rules = f"""
 add table ip {bridge}
