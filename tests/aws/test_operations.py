@@ -189,6 +189,18 @@ def test_the_window_runs_patch_yml_and_then_measures(deployed):
         assert tasks["AWS-RunPatchBaseline"]["priority"] > tasks[play]["priority"]
 
 
+def test_a_machine_reboots_in_its_window_only(deployed, recording):
+    """Ansible runs on the machine itself and cannot reboot it, so SSM does; and the daily run must not."""
+    text = " ".join(json.loads(d.props["content"])["mainSteps"][0]["inputs"]["runCommand"][-1] for d in plays(deployed))
+    assert re.search(r"== playbooks/patch\.yml \]\] && needs_reboot; then\n.*\n    exit 194\n", text)
+    hosts = recording.outputs["inventory"]["all"]["hosts"]
+    assert {variables["patching_reboot"] for variables in hosts.values()} == {"never"}
+
+
+def plays(deployed):
+    return [d for d in deployed.of("ssm/document") if d.props["documentType"] == "Command"]
+
+
 def test_a_missed_window_pages(deployed, plan):
     """The alarm counts lines that the play writes when it is through; no line for a week is breaching."""
     from infra.targets.aws.boot import HERE

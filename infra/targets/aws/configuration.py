@@ -63,6 +63,8 @@ def inventory(
                 "workload": workload,
                 "workload_package": spec.package or "",
                 "os_release": spec.os,
+                # Patched by itself, a machine leaves its reboot to SSM (boot/play.sh).
+                "patching_reboot": "never",
                 "password_callers": list(password_callers(plan, workload)),
                 # Nobody comes by SSH; the role wants a source, and this one is the machine itself.
                 "firewall_management_sources": ["127.0.0.1"],

@@ -231,6 +231,7 @@ def reachable_buckets(site: Site, own: Sequence[pulumi.Input[str]]) -> list[dict
         f"prod-{site.region}-starport-layer-bucket",  # layers of ECR images
         f"amazon-ssm-{site.region}",  # the SSM agent
         f"aws-ssm-{site.region}",  # documents of SSM
+        f"patch-baseline-snapshot-{site.region}",  # what SSM measures compliance against
         f"ec2imagebuilder-managed-resources-{site.region}-prod",
         f"ec2imagebuilder-toe-{site.region}-prod",
         f"al2023-repos-{site.region}-de612dc2",  # packages of the nodes' Amazon Linux
