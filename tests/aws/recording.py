@@ -88,6 +88,7 @@ class Answers(mocks.Mocks):
         return physical_id(args.typ, args.name), {**invented(args.typ, args.name, args.inputs), **args.inputs}
 
     def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:
+        assert args.provider, f"{args.token} names no provider, and the default one is disabled"
         if args.token == "aws:ec2/getAmi:getAmi":
             return {**args.args, "id": f"ami-of-{args.args['filters'][0]['values'][0]}"}
         raise AssertionError(f"the program asks AWS for {args.token}, which nobody foresaw")

@@ -106,6 +106,11 @@ def test_a_wrong_stack_stops_the_program_before_the_first_resource():
     assert "hybrid-platform:aws.network.nat" in str(error.value)
 
 
+def test_a_forgotten_provider_fails(stack):
+    """Stacks disable the default AWS provider, and only that: the dynamic resources of others need theirs."""
+    assert stack_config(stack)["pulumi:disable-default-providers"] == ["aws"]
+
+
 def test_every_option_is_documented():
     """docs/aws.md has each option by its path; what is not there cannot be found by an operator."""
     text = (CHECKOUT / "docs" / "aws.md").read_text()

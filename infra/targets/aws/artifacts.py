@@ -213,6 +213,8 @@ class Artifacts(pulumi.ComponentResource):
         # An asset is a file that lives as long as the deployment; build/ is ignored by git.
         file = self._args.root / "build" / f"bundle-{digest}.tar.gz"
         file.parent.mkdir(exist_ok=True)
+        for former in set(file.parent.glob("bundle-*.tar.gz")) - {file}:
+            former.unlink(missing_ok=True)
         file.write_bytes(content)
         uploaded = aws.s3.BucketObjectv2(
             f"{self._name}-bundle",

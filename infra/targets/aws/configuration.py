@@ -65,6 +65,7 @@ def inventory(
                 "os_release": spec.os,
                 # Patched by itself, a machine leaves its reboot to SSM (boot/play.sh).
                 "patching_reboot": "never",
+                "patching_evidence_directory": "/var/log/hybrid/patching",
                 "password_callers": list(password_callers(plan, workload)),
                 # Nobody comes by SSH; the role wants a source, and this one is the machine itself.
                 "firewall_management_sources": ["127.0.0.1"],
