@@ -93,10 +93,9 @@ class NspawnDriver:
         if self.config.data_disk:
             command.append(f"--bind={self._data}:/srv/data")
         command += [f"--bind={there}:{here}" for here, there in self._beside_the_overlay().items()]
-        if self.config.kubernetes_node:
-            command += [privilege.nspawn_argument for privilege in node_privileges.PRIVILEGES]
-        else:
-            command.append(f"--drop-capability={','.join(_WITHHELD)}")
+        granted = [p.nspawn_argument for p in node_privileges.PRIVILEGES] if self.config.kubernetes_node else []
+        withheld = [capability for capability in _WITHHELD if f"--capability={capability}" not in granted]
+        command += [*granted, f"--drop-capability={','.join(withheld)}"]
         return [*command, "systemd.show_status=no"]
 
     def _beside_the_overlay(self) -> dict[str, Path]:
