@@ -27,6 +27,7 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).parent
 STACK, REGION, ACCOUNT = "aws-emulated", "eu-central-1", "123456789012"
 TO_MINISTACK = ("eks", "backup")
+EMULATORS = CHECKOUT / "build" / "emulators"
 SKIPPED = 0  # a missing plugin is no failure: it cannot be had from a package registry
 
 
@@ -35,10 +36,7 @@ def main() -> int:
     if not Path(pulumi).exists() or not has_plugin(pulumi):
         print("skipped: plugin not installed (pulumi plugin install resource aws)")
         return SKIPPED
-    missing = [program for program in ("moto_server", "ministack") if not installed(program)]
-    if missing:
-        print(f"skipped: {' and '.join(missing)} not installed (pip install -r requirements-emulators.txt)")
-        return SKIPPED
+    install_emulators()
     with tempfile.TemporaryDirectory() as scratch, emulators(Path(scratch)) as (moto, ministack):
         return deploy(pulumi, Path(scratch), moto, ministack)
 
@@ -51,8 +49,17 @@ def has_plugin(pulumi: str) -> bool:
     return listed.returncode == 0 and any(p["name"] == "aws" for p in json.loads(listed.stdout or "[]"))
 
 
-def installed(program: str) -> bool:
-    return Path(sys.executable).with_name(program).exists()
+def install_emulators() -> None:
+    """Into an environment of their own, anew when their lock file has changed."""
+    locked = CHECKOUT / "requirements-emulators.txt"
+    stamp = EMULATORS / "requirements.txt"
+    if stamp.exists() and stamp.read_bytes() == locked.read_bytes():
+        return
+    print("+ installing the emulators", flush=True)
+    subprocess.run([sys.executable, "-m", "venv", "--clear", EMULATORS], check=True)
+    pip = [EMULATORS / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--require-hashes", "--requirement", locked], check=True)
+    stamp.write_bytes(locked.read_bytes())
 
 
 @contextlib.contextmanager
@@ -67,7 +74,7 @@ def emulators(scratch: Path) -> Iterator[tuple[str, str]]:
             arguments = ["-H", "127.0.0.1", "-p", str(port)] if program == "moto_server" else []
             log = stack.enter_context((scratch / f"{program}.log").open("w"))
             process = subprocess.Popen(
-                [Path(sys.executable).with_name(program), *arguments],
+                [EMULATORS / "bin" / program, *arguments],
                 env=os.environ | own | {"MINISTACK_REGION": REGION},
                 stdout=log,
                 stderr=log,
