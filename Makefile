@@ -2,13 +2,16 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
-PULUMI := .tools/bin/pulumi
+PYTEST := $(PYTHON) -m pytest
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Bytecode is made at set-up; a part that writes more of it would only slow the others down.
+export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup setup-fast up down test test-full test-fast test-aws lint report decisions check-spec bench lock clean-cache
+.PHONY: help setup setup-fast setup-tests up down test test-full test-fast test-aws test-platform test-molecule \
+  test-workloads lint report decisions check-spec bench lock clean-cache
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install what the project needs on this machine (root)
 	@toolchain/setup.sh
@@ -16,23 +19,57 @@ setup: ## install what the project needs on this machine (root)
 setup-fast:
 	@toolchain/setup.sh --without-root
 
+setup-tests:
+	@toolchain/setup.sh --tests
+
 up: setup ## run the whole platform on this machine, and verify it
 	@$(PYTHON) -m infra.lifecycle up
 
 down: setup ## remove every trace of it
 	@$(PYTHON) -m infra.lifecycle down
 
-check-spec: setup-fast ## validate platform.yaml
+check-spec: setup-fast ## validate platform.yaml; changes nothing
 	@$(PYTHON) -m infra.spec platform.yaml
 
-lint: setup-fast
-	@ruff check . && ruff format --check . && mypy && yamllint . && ansible-lint -q
+decisions: setup-fast ## write the decision records of platform.yaml
+	@$(PYTHON) -m infra.placement decisions
+
+report: setup-fast ## write the page for the wall, build/report.html
+	@$(PYTHON) -m infra.insight report
+
+lint: setup-fast ## ruff, mypy, yamllint, ansible-lint
+	ruff check .
+	ruff format --check .
+	mypy
+	yamllint --strict .
+	ansible-lint -q
 
 test-fast: setup-fast ## unit tests and recorded AWS graphs; no root, no machines
-	@$(PYTHON) -m pytest tests/unit tests/aws
+	$(PYTEST) tests/unit tests/aws
 
-test: setup ## everything that proves the promises, the cheap way
-	@$(PYTHON) -m tests.suite
+test-workloads: setup-fast
+	cd workloads && "$$($(PYTHON) -c 'from pathlib import Path; from toolchain.build import find_go; print(find_go(Path("workloads/go.mod").resolve()))' 2>/dev/null || echo go)" test ./...
+
+test-report: setup-tests
+	$(PYTEST) tests/report
+
+test-platform: setup ## the running platform, on a stack and state directory of its own
+	$(PYTEST) tests/platform
+
+test-molecule: setup ## the default Molecule scenario, on machines from the golden image
+	molecule test
+
+test: setup-tests lint test-fast test-workloads test-report test-platform test-molecule ## all tests, the cheap way (what CI runs)
+
+test-full: test ## everything: also every Molecule scenario, and the platform on real virtual machines
+	molecule test --all
+	HYBRID_PLATFORM_TEST_DRIVER=qemu $(PYTEST) tests/platform -m looks_only
+
+test-aws: setup-fast ## pulumi up, up and destroy against AWS emulators, where the AWS plugin is installed
+	@$(PYTHON) tests/aws/emulator/run.py
+
+bench: setup ## measure; figures are kept in benchmarks/README.md
+	$(PYTHON) benchmarks/preview.py
 
 lock: ## write requirements.txt anew from requirements.in
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

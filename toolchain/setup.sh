@@ -1,18 +1,20 @@
 #!/bin/sh
 # Bring this machine and checkout to where every other command works: Debian packages, .venv, links.
-# Quick when there is nothing to do; two at once wait for each other; `--without-root` leaves apt alone.
+# Quick when there is nothing to do; two at once wait for each other.
+#   --tests         also what only the tests need
+#   --without-root  leave apt alone
 set -eu
 cd "$(dirname "$0")/.."
 
 missing_packages() {
-    grep -v '^#' toolchain/debian-packages.txt | while read -r package; do
+    grep -hv '^#' "$@" | while read -r package; do
         status=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || true)
         [ "$status" = installed ] || echo "$package"
     done
 }
 
 install_debian_packages() {
-    missing=$(missing_packages)
+    missing=$(missing_packages "$@")
     [ -n "$missing" ] || return 0
     echo "setup: installing Debian packages:" $missing
     if [ "$(id -u)" != 0 ]; then
@@ -53,6 +55,11 @@ make_links() {
 mkdir -p .tools
 exec 9>.tools/setup.lock
 flock 9
-[ "${1:-}" = --without-root ] || install_debian_packages
+case "${1:-}" in
+    --without-root) ;;
+    --tests) install_debian_packages toolchain/debian-packages.txt toolchain/debian-packages-test.txt
+             command -v npm >/dev/null || apt-get -qq install --no-install-recommends -y npm >/dev/null ;;
+    *) install_debian_packages toolchain/debian-packages.txt ;;
+esac
 make_virtual_environment
 make_links

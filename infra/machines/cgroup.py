@@ -55,10 +55,11 @@ class ControlGroup:
     def remove(self) -> None:
         """Ends what is left in it, and removes it with everything below."""
         for directory in self._directories:
-            for sub in sorted(directory.rglob("cgroup.procs"), reverse=True) if directory.exists() else []:
-                _end_all(sub)
+            deepest_first = sorted(directory.rglob("cgroup.procs"), key=lambda file: -len(file.parts))
+            for processes in deepest_first:
+                _end_all(processes)
                 with contextlib.suppress(OSError):
-                    sub.parent.rmdir()
+                    processes.parent.rmdir()
 
 
 def _end_all(processes: Path) -> None:

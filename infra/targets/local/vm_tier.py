@@ -101,6 +101,7 @@ class VmTier(pulumi.ComponentResource):
             )
         return {
             "postgresql_port": workload.ports[0],
+            "postgresql_data_mount": "/srv/data",
             "postgresql_memory_mb": workload.resources.memory // 2**20,
             "postgresql_clients": [f"{source}/32" for source in sources],
             "postgresql_databases": [{"name": name, "owner": callers[0]}] if callers else [],
