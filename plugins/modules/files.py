@@ -143,6 +143,7 @@ def ensure(module, item):
 
 
 def main():
+    os.umask(0o022)  # a hardened machine's own would make new directories that their readers cannot enter
     module = AnsibleModule(
         argument_spec={
             "files": {

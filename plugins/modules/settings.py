@@ -98,6 +98,7 @@ def replace(module, path, text):
 
 
 def main():
+    os.umask(0o022)  # a hardened machine's own would make new directories that their readers cannot enter
     module = AnsibleModule(
         argument_spec={"files": {"type": "list", "elements": "dict", "required": True, "options": FILE}},
         supports_check_mode=True,

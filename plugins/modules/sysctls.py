@@ -103,6 +103,7 @@ def set_running(proc, name, value, pretend):
 
 
 def main():
+    os.umask(0o022)  # a hardened machine's own would make new directories that their readers cannot enter
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},

@@ -1,0 +1,96 @@
+# Apache-2.0 (see LICENSE)
+"""What patching decides and tells, apart from the machines."""
+
+from __future__ import annotations
+
+import datetime
+import fnmatch
+import json
+from pathlib import Path
+from typing import Any
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def window_faults(now: str, window: dict[str, Any], blackouts: list[dict[str, str]]) -> list[str]:
+    """Why nothing may be patched at this moment; `now` as in 2026-11-23T02:30:00."""
+    moment = datetime.datetime.fromisoformat(now)
+    faults = []
+    for blackout in blackouts:
+        if _moment(blackout["from"]) <= moment < _moment(blackout["until"]):
+            faults.append(f"there is a blackout until {blackout['until']}: {blackout.get('reason', 'no reason given')}")
+    if window and not _is_open(moment, window):
+        days = ", ".join(window.get("days", DAYS))
+        faults.append(
+            f"the window is open {window['from']}-{window['until']} on {days}, and now it is {moment:%a %H:%M}"
+        )
+    return faults
+
+
+def _moment(text: str) -> datetime.datetime:
+    return datetime.datetime.fromisoformat(str(text))
+
+
+def _is_open(moment: datetime.datetime, window: dict[str, Any]) -> bool:
+    """A window may go past midnight; its day is the one on which it opened."""
+    start, end = (datetime.time.fromisoformat(window[key]) for key in ("from", "until"))
+    days = window.get("days", DAYS)
+    time = moment.time()
+    if start <= end:
+        return start <= time < end and DAYS[moment.weekday()] in days
+    if time >= start:
+        return DAYS[moment.weekday()] in days
+    return time < end and DAYS[moment.weekday() - 1] in days
+
+
+def package_changes(before: dict[str, str], after: dict[str, str]) -> list[dict[str, Any]]:
+    """What changed between two lists of packages, by name."""
+    return [
+        {"name": name, "from": before.get(name), "to": after.get(name)}
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    ]
+
+
+def died(before: list[str], after: list[str], expected: list[str]) -> list[str]:
+    """Services that ran and do not run now, but for those that come and go."""
+    gone = sorted(set(before) - set(after))
+    return [name for name in gone if not any(fnmatch.fnmatchcase(name, pattern) for pattern in expected)]
+
+
+def pin(update: dict[str, Any]) -> str:
+    """An update as apt is asked for it."""
+    return f"{update['full_name']}={update['to']}"
+
+
+def evidence_of(path: str) -> Any:
+    """The evidence that a file of a run holds."""
+    return json.loads(Path(path).read_text())
+
+
+def fleet_summary(evidence: list[dict[str, Any]]) -> dict[str, Any]:
+    """One run over all hosts."""
+    hosts = sorted(evidence, key=lambda one: one["host"])
+    closed = sorted({cve for one in hosts for cves in one["cves"]["closed"].values() for cve in cves})
+    return {
+        "run": hosts[0]["run"] if hosts else None,
+        "hosts": {one["host"]: one["result"] for one in hosts},
+        "failed": [one["host"] for one in hosts if one["result"] == "failed"],
+        "rebooted": [one["host"] for one in hosts if one["rebooted"]],
+        "packages_changed": sum(len(one["changes"]) for one in hosts),
+        "cves_closed": closed,
+    }
+
+
+class FilterModule:
+    """Filters of the patching role."""
+
+    def filters(self) -> dict[str, Any]:
+        return {
+            "window_faults": window_faults,
+            "package_changes": package_changes,
+            "died": died,
+            "pin": pin,
+            "evidence_of": evidence_of,
+            "fleet_summary": fleet_summary,
+        }

@@ -1,0 +1,32 @@
+"""READMEs of roles and defaults of roles say what meta/argument_specs.yml says."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+MINE = ["golden_image", "hardening", "patching"]
+
+
+def test_readmes_are_in_step():
+    done = subprocess.run(
+        [sys.executable, ROLES / "generate_readmes.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout}Run: python roles/generate_readmes.py"
+
+
+@pytest.mark.parametrize("role", MINE)
+def test_every_default_is_documented_with_its_value(role):
+    defaults = yaml.safe_load((ROLES / role / "defaults/main.yml").read_text())
+    options = yaml.safe_load((ROLES / role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"][
+        "options"
+    ]
+    assert set(defaults) <= set(options)
+    for name, value in defaults.items():
+        if "default" in options[name]:
+            assert options[name]["default"] == value, name
+    undefined = {name for name, option in options.items() if not option.get("required")} - set(defaults)
+    assert not undefined, "documented, but without a default"
