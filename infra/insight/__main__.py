@@ -209,10 +209,11 @@ def _measure(plan: Plan, arguments: argparse.Namespace) -> None:
     objects = cluster_objects(running.kubeconfig)
     estate = deployed(running.outputs, running.resources, objects)
     groups = groups_of(estate, objects["pods"], state().bridge)
-    samples = sample(groups, set(plan.on(Runtime.VM)), arguments.samples, arguments.every)
+    samples = sample(groups, arguments.samples, arguments.every)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps({name: asdict(s) for name, s in samples.items()}, indent=2) + "\n")
     out.print(f"{arguments.output}: {arguments.samples} samples of {', '.join(samples)}")
+    out.print("Measured as they are now: proposals are worth as much as the load that they carried meanwhile.")
     for missing in set(plan.spec.workloads) - set(samples):
         err.print(f"{missing}: its control group is not on this host")
 

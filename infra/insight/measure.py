@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.insight.cost import price_table
 from infra.insight.estate import Estate
 from infra.insight.usage import Samples
 from infra.spec import Runtime
@@ -44,11 +43,8 @@ def groups_of(estate: Estate, pods: list[Any], scope: str, root: Path = ROOT) ->
     return groups
 
 
-def sample(
-    groups: Mapping[str, list[Path]], vms: set[str], count: int, seconds: float, root: Path = ROOT
-) -> dict[str, Samples]:
-    """Samples of the busiest copy of each workload. What a VM's own system takes is not the workload's."""
-    system = price_table().reserve.vm
+def sample(groups: Mapping[str, list[Path]], count: int, seconds: float, root: Path = ROOT) -> dict[str, Samples]:
+    """Samples of the busiest copy of each workload; those of a VM hold its own system, too, to be on the safe side."""
     before = _readings(groups, root)
     cpu: dict[str, list[float]] = {name: [] for name in groups}
     memory: dict[str, list[int]] = {name: [] for name in groups}
@@ -60,8 +56,7 @@ def sample(
         for name, copies in after.items():
             spent = (now.cpu - old.cpu for now, old in zip(copies, before[name], strict=True))
             cpu[name].append(max(spent) / passed)
-            held = max(copy.memory for copy in copies)
-            memory[name].append(max(held - system.memory, 0) if name in vms else held)
+            memory[name].append(max(copy.memory for copy in copies))
         before = after
     return {name: Samples(tuple(cpu[name]), tuple(memory[name])) for name in groups}
 

@@ -75,7 +75,7 @@ def proposals(plan: Plan, usage: Mapping[str, Samples]) -> tuple[Proposal, ...]:
             continue
         samples, copies = usage[name], max(workload.replicas, 1)
         cpu = math.ceil(p95(samples.cpu) * HEADROOM * 100) / 100
-        memory = math.ceil(p95(samples.memory) * HEADROOM / (16 * _MIB)) * 16 * _MIB
+        memory = max(math.ceil(p95(samples.memory) * HEADROOM / (16 * _MIB)), 1) * 16 * _MIB
         result.append(
             Proposal(
                 name,

@@ -54,9 +54,9 @@ def test_machines_and_pods_are_measured_where_their_groups_are(tmp_path, unified
 
     thread = threading.Thread(target=work)
     thread.start()
-    measured = sample(groups, {"ledger"}, count=1, seconds=0.2, root=tmp_path)
+    measured = sample(groups, count=1, seconds=0.2, root=tmp_path)
     thread.join()
     assert measured["web"].memory == (30 * MIB,), "the busiest copy counts"
     assert 0.3 < measured["web"].cpu[0] <= 0.5
     assert measured["ledger"].cpu == (0.0,)
-    assert measured["ledger"].memory == (100 * MIB,), "256 MiB are the machine's own system"
+    assert measured["ledger"].memory == (356 * MIB,), "what the kernel could give back at once is not held"
