@@ -27,6 +27,11 @@ from infra.machines.state import State
 
 PROJECT = Path(__file__).parents[2]
 TEST_STATE = PROJECT / "build" / "test-platform"
+DRIVER = (
+    ("--config", f"hybrid-platform:machine_driver={os.environ['HYBRID_PLATFORM_TEST_DRIVER']}")
+    if "HYBRID_PLATFORM_TEST_DRIVER" in os.environ
+    else ()
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -59,6 +64,8 @@ class PlatformUnderTest:
 
     def pulumi(self, *arguments: str, check: bool = True) -> str:
         command = [str(PROJECT / ".tools/bin/pulumi"), *arguments, "--stack", "local", "--non-interactive"]
+        if arguments[0] in ("up", "preview", "refresh"):
+            command += DRIVER
         done = subprocess.run(
             command, cwd=PROJECT, env=self.environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
         )
@@ -79,9 +86,11 @@ class PlatformUnderTest:
         steps = json.loads(self.pulumi("preview", "--json", *arguments))["steps"]
         return {step["urn"].rpartition("::")[2]: step["op"] for step in steps if step["op"] not in ("same", "read")}
 
+    def resources(self) -> list[dict[str, Any]]:
+        return json.loads(self.pulumi("stack", "export"))["deployment"]["resources"]
+
     def urn(self, name: str) -> str:
-        resources = json.loads(self.pulumi("stack", "export"))["deployment"]["resources"]
-        return next(r["urn"] for r in resources if r["urn"].endswith(f"::{name}"))
+        return next(r["urn"] for r in self.resources() if r["urn"].endswith(f"::{name}"))
 
     @cached_property
     def outputs(self) -> dict[str, Any]:
@@ -151,7 +160,7 @@ def platform(request: pytest.FixtureRequest) -> Iterator[PlatformUnderTest]:
     # Shown as it comes: bringing it up takes minutes, the first time many.
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         command = [str(PROJECT / ".tools/bin/pulumi"), "up", "--yes", "--skip-preview", "--suppress-outputs"]
-        command += ["--stack", "local", "--non-interactive"]
+        command += ["--stack", "local", "--non-interactive", *DRIVER]
         code = subprocess.run(command, cwd=PROJECT, env=under_test.environment, stdin=subprocess.DEVNULL).returncode
     try:
         if code != 0:

@@ -92,13 +92,13 @@ def update(inputs: Values, old: Values) -> Values:
 
 def delete(outputs: Values) -> None:
     """Removes the machine of these outputs, but not the one that has already taken its place and name."""
-    if _instance(outputs["name"]) in (None, outputs["instance_id"]):
+    if instance(outputs["name"]) in (None, outputs["instance_id"]):
         _remove(outputs["name"])
 
 
 def is_intact(outputs: Values) -> bool:
     running = supervisor.is_running(state().machine(outputs["name"]))
-    return running and _instance(outputs["name"]) == outputs["instance_id"]
+    return running and instance(outputs["name"]) == outputs["instance_id"]
 
 
 def known_hosts(state: State, name: str) -> Path:
@@ -115,7 +115,8 @@ def _remove(name: str) -> None:
     known_hosts(state(), name).unlink(missing_ok=True)
 
 
-def _instance(name: str) -> str | None:
+def instance(name: str) -> str | None:
+    """The identity of the machine of that name that is on the disk now."""
     try:
         return MachineConfig.read(state().machine(name)).instance_id
     except FileNotFoundError:
