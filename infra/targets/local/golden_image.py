@@ -91,7 +91,8 @@ def build(name: str, release: str, roles: Sequence[str], destination: Path) -> N
     with only_builder(destination.parent, name, print):
         if destination.is_dir():
             return
-        for leftover in destination.parent.glob(f"{name}-*.building"):
+        # Exactly this name's: `debian-13-*` would also be somebody else's `debian-13-postgresql-…`.
+        for leftover in destination.parent.glob(f"{name}-{'?' * 16}.building"):
             shutil.rmtree(leftover)
         unfinished = destination.with_name(destination.name + ".building")
         unfinished.mkdir(parents=True)
