@@ -410,11 +410,23 @@ def test_the_operator_speaks_the_roles_language(completed):
 
 def test_hosts_speak_the_roles_language(recording):
     """The same for the machines: the firewall's and the database's variables are the roles' own."""
-    for role in ("firewall", "postgresql"):
+    for role in ("firewall", "postgresql", "patching"):
         specification = CHECKOUT / "roles" / role / "meta" / "argument_specs.yml"
         options = yaml.safe_load(specification.read_text())["argument_specs"]["main"]["options"]
         for variables in recording.outputs["inventory"]["all"]["hosts"].values():
             assert {key for key in variables if key.startswith(f"{role}_")} <= set(options)
+
+
+def test_every_playbook_that_aws_runs_is_in_the_collection(deployed):
+    named = set(re.findall(r"playbooks/[a-z-]+\.yml", str([r.props for r in deployed.aws()])))
+    folder = CHECKOUT / "infra" / "targets" / "aws"
+    named |= {
+        f"playbooks/{name}.yml"
+        for name in re.search(r"^for playbook in (.*); do$", (folder / "jobs/operator.sh").read_text(), re.M)[1].split()
+    }
+    named |= set(re.findall(r"play (playbooks/\S+)", (folder / "boot/member.sh").read_text()))
+    assert {"playbooks/patch.yml", "playbooks/vm-tier.yml", "playbooks/workloads.yml"} <= named
+    assert [playbook for playbook in sorted(named) if not (CHECKOUT / playbook).exists()] == []
 
 
 # The bundle
