@@ -43,8 +43,7 @@ def deny_plain_http(bucket_arn: Any, objects: Any) -> Statement:
 def document(*statements: Statement) -> pulumi.Output[str]:
     """The JSON of a policy; keys sorted, so that nothing but a change is a difference.
 
-    `Output.json_dumps` makes an output of every nested value, which made each resource of a large platform dearer by
-    four tenths (benchmarks/preview.py); here only those count that are outputs.
+    `Output.json_dumps` makes an output of every nested value, dozens a policy; here only those count that are outputs.
     """
     outputs: list[pulumi.Output[Any]] = []
 
