@@ -38,6 +38,7 @@ def up() -> int:
     if code != 0:
         console.print("[red]The platform is not up.[/] `make up` again continues; .platform/logs has every log.")
         return code
+    _write_report()
     _print_where()
     return 0
 
@@ -93,6 +94,12 @@ def _verify() -> int:
     console.print("\n[bold]Verifying[/]")
     command = [sys.executable, "-m", "pytest", "-q", "-m", "looks_only", "tests/platform", "--running-platform"]
     return subprocess.run([*command, "-p", "no:cacheprovider"], cwd=PROJECT).returncode
+
+
+def _write_report() -> None:
+    """The page is a service, not a condition: without it the platform is up all the same."""
+    if subprocess.run([sys.executable, "-m", "infra.insight", "report"], cwd=PROJECT).returncode != 0:
+        console.print("the report could not be written; `make report` tries again")
 
 
 def _print_times(here: State, since: float) -> None:

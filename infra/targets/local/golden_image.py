@@ -26,8 +26,6 @@ REPLACE_ON: tuple[str, ...] = ()
 PLAYBOOK = "golden-image.yml"
 FORMAT = 2
 """Raise it when the way in which images are put together changes."""
-PROFILES = {"postgresql": "database", "kubernetes_node": "kubernetes_node"}
-"""What hardening must leave alone for a role; the default profile would break what it runs."""
 
 
 class GoldenImage(Resource, module="local", name="GoldenImage"):
@@ -58,10 +56,6 @@ class GoldenImage(Resource, module="local", name="GoldenImage"):
 def image_digest(release: str, roles: Sequence[str]) -> str:
     made_of = [FORMAT, release, sorted(roles), ansible.content_digest(PLAYBOOK, *roles)]
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
-
-
-def hardening_profile(roles: Sequence[str]) -> str:
-    return next((PROFILES[role] for role in roles if role in PROFILES), "base")
 
 
 def image_directory(name: str, digest: str) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 from infra.machines.host import CommandError, run
 from infra.machines.state import state
 from infra.targets.local import ansible, debian
-from infra.targets.local.golden_image import PLAYBOOK, hardening_profile
+from infra.targets.local.golden_image import PLAYBOOK
 
 # What Ansible needs to work inside, and what every machine boots with; the rest is the role's matter.
 BOOTSTRAP = ("systemd", "systemd-sysv", "python3", "python3-apt", "ca-certificates")
@@ -32,7 +32,6 @@ def main(name: str, release: str, directory: Path, roles: list[str]) -> None:
         "golden_image_name": name,
         "golden_image_release": release,
         "golden_image_roles": [f"hybrid.platform.{role}" for role in roles],
-        "hardening_profile": hardening_profile(roles),
         "golden_image_manifest_destination": str(directory / "manifest.json"),
     }
     host = {"ansible_connection": "community.general.chroot", "ansible_host": str(root)}
