@@ -63,6 +63,10 @@ def test_a_second_up_changes_nothing(platform):
     assert "unchanged" in platform.up()
 
 
+def test_the_policy_pack_accepts_what_is_deployed(platform):
+    assert "Policies:" in platform.pulumi("preview", "--policy-pack", str(PROJECT / "policy"))
+
+
 def test_changing_one_workloads_memory_updates_that_workloads_resources_only(platform, tmp_path):
     spec = tmp_path / "platform.yaml"
     text = (PROJECT / "platform.yaml").read_text()
