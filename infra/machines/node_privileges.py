@@ -39,9 +39,10 @@ PRIVILEGES: tuple[Privilege, ...] = (
 
 ENVIRONMENT: Mapping[str, str] = {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}
 
-# Tried from inside as root. Refused: opening a host disk, loading a module, the kernel's log and memory, the clock,
-# keyrings, groups of other machines, the machine's own limits, release agents, processes of the host.
+# Tried from inside as root and refused: opening a host disk, loading a module, the kernel's log and memory, groups of
+# other machines, release agents. The tests of the platform try it on every machine.
 PRICE = (
-    "Root inside the cluster's machine can still change the host's kernel settings: containers cannot be made without "
-    "CAP_SYS_ADMIN, and whoever has it can mount a second, writable /proc or /sys. A real VM has none of this."
+    "Root inside a stand-in, of the VM tier or of the cluster, can still change the host's kernel settings: systemd "
+    "and containers need CAP_SYS_ADMIN, and whoever has it can mount a second, writable /proc or /sys. "
+    "A real VM has none of this."
 )

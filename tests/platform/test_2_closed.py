@@ -7,6 +7,7 @@ import urllib.request
 
 import pytest
 
+from infra.machines.node_privileges import PRICE
 from tests.platform.reach import from_machine, from_workload
 
 
@@ -92,6 +93,19 @@ def test_root_in_a_machine_cannot_reach_into_the_host(platform, machine):
     }
     succeeded = [what for what, command in attempts.items() if host.run(f"sh -c '{command}'").rc == 0]
     assert succeeded == [], f"on {machine}, root could {', '.join(succeeded)}"
+
+
+@pytest.mark.parametrize("machine", ["ledger-0", "cluster-0"])
+def test_what_a_stand_in_costs_is_told(platform, machine):
+    """Known to succeed: when it no longer does, README and PRICE promise too little."""
+    if not platform.outputs["machines"][machine]["shares_host_kernel"]:
+        pytest.skip("a real VM has a kernel of its own")
+    host = platform.host(machine)
+    again = (
+        "mkdir -p /root/proc && mount -t proc proc /root/proc && cd /root/proc/sys/vm && cat swappiness > swappiness"
+    )
+    assert host.run(f"unshare --mount sh -c '{again}'").rc == 0
+    assert "mount a second, writable /proc" in PRICE
 
 
 def test_no_password_is_in_a_log_or_a_process_list(platform):

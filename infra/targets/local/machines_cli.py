@@ -33,7 +33,13 @@ def up(directory: Path, releases: dict[str, str]) -> None:
         title = f"plain-{releases[name]}"
         image = golden_image.image_directory(title, golden_image.image_digest(releases[name], ()))
         golden_image.build(title, releases[name], (), image)
-        inputs: dict[str, Any] = {"name": name, "driver": DRIVER, "image": str(image), "address": f"{address}/24", "data_disk": ""}
+        inputs: dict[str, Any] = {
+            "name": name,
+            "driver": DRIVER,
+            "image": str(image),
+            "address": f"{address}/24",
+            "data_disk": "",
+        }
         inputs |= {"bridge": bridge["bridge"], "gateway": bridge["gateway"], "memory": MEMORY, "cpu": 1.0}
         machine.create(inputs | {"authorized_key": key.with_suffix(".pub").read_text(), "kubernetes_node": False})
         hosts[name] = {"ansible_host": address} | connection(key, name)
