@@ -20,8 +20,9 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.machines import supervisor
-from infra.machines.host import run, succeeds
+from infra.machines.host import run
 from infra.machines.state import PROJECT, State, state
+from infra.targets.local import network
 from toolchain.build import cache_directory
 
 PULUMI = str(PROJECT / ".tools/bin/pulumi")
@@ -72,10 +73,7 @@ def sweep(here: State) -> None:
         supervisor.stop(directory)
         with contextlib.suppress(FileNotFoundError, TypeError, ValueError):
             supervisor.driver_of(directory).clean_up()
-    if succeeds("nft", "list", "table", "ip", here.bridge):
-        run("nft", "delete", "table", "ip", here.bridge)
-    if succeeds("ip", "link", "show", here.bridge):
-        run("ip", "link", "delete", here.bridge)
+    network.delete({"bridge": here.bridge})
     shutil.rmtree(here.runtime, ignore_errors=True)
     shutil.rmtree(here.directory, ignore_errors=True)
 

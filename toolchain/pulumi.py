@@ -17,15 +17,11 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
+from infra.machines.state import state, write_atomically  # noqa: E402
 from toolchain.build import BuildError, build  # noqa: E402
 
 STACK = "local"
 TAKES_CONFIG_FILE = {"up", "update", "preview", "pre", "destroy", "down", "refresh", "import", "watch"}
-
-
-def state_directory() -> Path:
-    """Where everything of the local platform lives; another one is another platform."""
-    return Path(os.environ.get("HYBRID_PLATFORM_STATE") or PROJECT / ".platform").resolve()
 
 
 def main() -> int:
@@ -54,11 +50,11 @@ def _stack(arguments: list[str]) -> str:
 
 
 def _with_local_backend(pulumi: str, arguments: list[str], environment: dict[str, str]) -> list[str]:
-    home = state_directory() / "pulumi"
+    home = state().directory / "pulumi"
     (home / "backend").mkdir(parents=True, exist_ok=True)
     passphrase = home / "passphrase"
     if not passphrase.exists():
-        _write_private(passphrase, secrets.token_urlsafe(32))
+        write_atomically(passphrase, secrets.token_urlsafe(32), mode=0o600)
     environment["PULUMI_BACKEND_URL"] = f"file://{home / 'backend'}"
     environment["PULUMI_STACK"] = STACK
     environment.setdefault("PULUMI_HOME", str(home / "home"))
@@ -69,7 +65,7 @@ def _with_local_backend(pulumi: str, arguments: list[str], environment: dict[str
     salted = _initialised(pulumi, home, environment)
     if TAKES_CONFIG_FILE & set(arguments) and not any(a.startswith("--config-file") for a in arguments):
         config = home / f"Pulumi.{STACK}.yaml"
-        _write_private(config, (PROJECT / config.name).read_text() + salted.read_text())
+        write_atomically(config, (PROJECT / config.name).read_text() + salted.read_text(), mode=0o600)
         arguments = [*arguments, "--config-file", str(config)]
     return arguments
 
@@ -84,13 +80,6 @@ def _initialised(pulumi: str, home: Path, environment: dict[str, str]) -> Path:
         command = [pulumi, "stack", "init", STACK, "--non-interactive", "-C", str(aside)]
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
     return salted
-
-
-def _write_private(file: Path, text: str) -> None:
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-    unfinished.touch(mode=0o600)
-    unfinished.write_text(text)
-    unfinished.replace(file)
 
 
 if __name__ == "__main__":

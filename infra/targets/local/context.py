@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.inventory import CONTROL_PLANE, NODES, VM_TIER, Host, Inventory, group_name
-from infra.machines.state import State
+from infra.machines.state import State, gateway
 from infra.placement import Plan, Runtime
 from infra.targets.local.machine import known_hosts
 from infra.targets.local.network import Network
@@ -34,7 +34,7 @@ class Context:
 
     @property
     def gateway(self) -> str:
-        return str(self.subnet[1])
+        return gateway(self.subnet)
 
     def connection(self, machine: str) -> dict[str, Any]:
         """How Ansible reaches a machine; its host key is known before it first boots."""

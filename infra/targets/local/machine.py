@@ -157,17 +157,20 @@ def _start(config: MachineConfig, directory: Path) -> None:
 
 
 def _start_unit(config: MachineConfig, command: list[str], environment: dict[str, str]) -> None:
-    limits = [f"MemoryMax={config.memory}", f"CPUQuota={round(config.cpu * 100)}%"]
-    properties = ["Delegate=yes", "Restart=on-failure", "KillMode=mixed", "DevicePolicy=auto", *limits]
+    properties = ["Delegate=yes", "Restart=on-failure", "KillMode=mixed", "DevicePolicy=auto", *_unit_limits(config)]
     unit = ["systemd-run", "--quiet", "--collect", f"--unit={config.scope}"]
     unit += [f"--property={p}" for p in properties] + [f"--setenv={k}={v}" for k, v in environment.items()]
     subprocess.run([*unit, *command], check=True, stdin=subprocess.DEVNULL)
 
 
+def _unit_limits(config: MachineConfig) -> list[str]:
+    return [f"MemoryMax={config.memory}", f"CPUQuota={round(config.cpu * 100)}%"]
+
+
 def _limit_unit(config: MachineConfig) -> None:
     if host_has_systemd():
-        limits = [f"MemoryMax={config.memory}", f"CPUQuota={round(config.cpu * 100)}%"]
-        subprocess.run(["systemctl", "set-property", "--runtime", f"{config.scope}.service", *limits], check=True)
+        unit = f"{config.scope}.service"
+        subprocess.run(["systemctl", "set-property", "--runtime", unit, *_unit_limits(config)], check=True)
 
 
 def _start_detached(directory: Path, command: list[str], environment: dict[str, str]) -> None:
