@@ -63,6 +63,15 @@ def pin(update: dict[str, Any]) -> str:
     return f"{update['full_name']}={update['to']}"
 
 
+def node_is_ready(now: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Whether a node is ready and its kubelet has said so since `before`; each is kubectl's list of node and lease."""
+    node, lease = (next(one for one in now["items"] if one["kind"] == kind) for kind in ("Node", "Lease"))
+    former = next(one for one in before["items"] if one["kind"] == "Lease")
+    return lease["spec"]["renewTime"] != former["spec"]["renewTime"] and any(
+        condition["type"] == "Ready" and condition["status"] == "True" for condition in node["status"]["conditions"]
+    )
+
+
 def evidence_of(path: str) -> Any:
     """The evidence that a file of a run holds."""
     return json.loads(Path(path).read_text())
@@ -91,6 +100,7 @@ class FilterModule:
             "package_changes": package_changes,
             "died": died,
             "pin": pin,
+            "node_is_ready": node_is_ready,
             "evidence_of": evidence_of,
             "fleet_summary": fleet_summary,
         }

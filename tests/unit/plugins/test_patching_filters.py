@@ -2,7 +2,7 @@
 
 import pytest
 
-from plugins.filter.patching import died, fleet_summary, package_changes, pin, window_faults
+from plugins.filter.patching import died, fleet_summary, node_is_ready, package_changes, pin, window_faults
 
 NIGHT = {"from": "22:00", "until": "04:00", "days": ["sat"]}
 
@@ -52,3 +52,14 @@ def test_the_summary_counts_each_cve_once():
     )
     assert summary["cves_closed"] == ["CVE-2026-1111"] and summary["failed"] == ["b"]
     assert list(summary["hosts"]) == ["a", "b"] and summary["packages_changed"] == 2
+
+
+def test_a_node_is_ready_only_once_its_kubelet_has_said_so_anew():
+    def seen(renewed, ready):
+        node = {"kind": "Node", "status": {"conditions": [{"type": "Ready", "status": ready}]}}
+        return {"items": [node, {"kind": "Lease", "spec": {"renewTime": renewed}}]}
+
+    before = seen("2026-11-24T10:00:00Z", "True")
+    assert node_is_ready(seen("2026-11-24T10:00:10Z", "True"), before)
+    assert not node_is_ready(before, before), "the state from before the reboot counts as ready"
+    assert not node_is_ready(seen("2026-11-24T10:00:10Z", "Unknown"), before)
