@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import re
@@ -19,6 +20,7 @@ from infra.machines import processes
 from infra.machines.state import PROJECT, State
 
 _ROLE_OR_PLUGIN = re.compile(r"hybrid\.platform\.([a-z0-9_]+)")
+_FUNCTION = re.compile(r"^def ([a-z][a-z0-9_]*)\(", re.MULTILINE)
 _CODE = ("tasks", "handlers", "templates", "files", "vars", "defaults", "meta")
 SAY_EVERY = 5.0
 
@@ -56,6 +58,17 @@ def _files_of(name: str) -> Iterator[Path]:
     for part in _CODE:
         yield from (p for p in (PROJECT / "roles" / name / part).rglob("*") if p.is_file())
     yield from (PROJECT / "plugins").glob(f"*/{name}.py")
+    yield from _filter_files().get(name, ())
+
+
+@functools.cache
+def _filter_files() -> dict[str, list[Path]]:
+    """The files that define each filter: a filter has its function's name, and shares its file with others."""
+    found: dict[str, list[Path]] = {}
+    for file in (PROJECT / "plugins/filter").glob("*.py"):
+        for name in _FUNCTION.findall(file.read_text()):
+            found.setdefault(name, []).append(file)
+    return found
 
 
 def run_playbook(state: State, name: str, playbook: str, inventory: dict[str, Any], variables: dict[str, Any]) -> None:
