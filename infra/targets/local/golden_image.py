@@ -6,6 +6,7 @@ from; an image is built in a directory aside and renamed when it is whole.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -16,8 +17,9 @@ from pathlib import Path
 import pulumi
 from pulumi.dynamic import Resource
 
+from infra.machines import images
 from infra.machines.host import run_streaming
-from infra.machines.state import PROJECT
+from infra.machines.state import PROJECT, state
 from infra.targets.local import ansible
 from infra.targets.local.dynamic import ModuleProvider, Values
 from toolchain.build import cache_directory, only_builder
@@ -72,7 +74,7 @@ def update(inputs: Values, old: Values) -> Values:
 
 
 def delete(outputs: Values) -> None:
-    """Images stay in the cache, like compiled programs; `make clean-cache` removes both."""
+    """Images stay in the cache, like compiled programs, until retention or `make clean-cache` removes them."""
 
 
 def is_intact(outputs: Values) -> bool:
@@ -80,7 +82,8 @@ def is_intact(outputs: Values) -> bool:
 
 
 def build(name: str, release: str, roles: Sequence[str], destination: Path) -> None:
-    if destination.is_dir():
+    with contextlib.suppress(FileNotFoundError):
+        images.touch(destination)
         return
     with only_builder(destination.parent, name, print):
         if destination.is_dir():
@@ -106,3 +109,13 @@ def build(name: str, release: str, roles: Sequence[str], destination: Path) -> N
             cwd=PROJECT,
         )
         unfinished.rename(destination)
+    _remove_unneeded(name, destination.parent)
+
+
+def _remove_unneeded(name: str, directory: Path) -> None:
+    """Every change of a role makes new images, so whoever adds one takes away what nobody needs any more."""
+    variables = {"image_action": "prune", "image_directory": str(directory)}
+    try:
+        ansible.run_playbook(state(), f"retention-{name}", "image-lifecycle.yml", {"all": {}}, variables)
+    except ansible.PlaybookError as error:
+        print(f"{name} was built, but old images could not be removed: {error}", flush=True)

@@ -18,7 +18,7 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import Resource
 
-from infra.machines import supervisor
+from infra.machines import images, supervisor
 from infra.machines.config import FILE, MachineConfig
 from infra.machines.nspawn import host_has_systemd
 from infra.machines.seed import prepare_seed
@@ -65,6 +65,7 @@ def create(inputs: Values) -> Values:
     _remove(inputs["name"])
     directory.mkdir(parents=True, mode=0o700)
     config = _config(inputs, instance_id=uuid.uuid4().hex)
+    images.claim(Path(config.image), directory, config.scope)
     host_key = prepare_seed(config, directory, inputs["authorized_key"])
     write_atomically(known_hosts(state(), config.name), f"{_address(config)} {host_key}\n")
     config.write(directory)
@@ -111,6 +112,7 @@ def _remove(name: str) -> None:
     if (directory / FILE).exists():
         # A supervisor that was killed could not clean up after itself.
         supervisor.driver_of(directory).clean_up()
+    images.release(directory, _scope(name))
     shutil.rmtree(directory, ignore_errors=True)
     known_hosts(state(), name).unlink(missing_ok=True)
 
@@ -127,11 +129,16 @@ def _host_key(config: MachineConfig) -> str:
     return known_hosts(state(), config.name).read_text().partition(" ")[2].strip()
 
 
+def _scope(name: str) -> str:
+    """A name that is unique on the host."""
+    return f"{state().bridge}-{name}"
+
+
 def _config(inputs: Values, instance_id: str) -> MachineConfig:
     return MachineConfig(
         name=inputs["name"],
         instance_id=instance_id,
-        scope=f"{state().bridge}-{inputs['name']}",
+        scope=_scope(inputs["name"]),
         driver=inputs["driver"],
         image=inputs["image"],
         bridge=inputs["bridge"],

@@ -1,0 +1,207 @@
+"""hybrid.platform.image_directory: the lives of golden images."""
+
+import datetime
+import fcntl
+import json
+import os
+import subprocess
+
+import pytest
+
+from infra.machines import images as claims
+from plugins.modules import image_directory
+
+NOW = datetime.datetime.now(datetime.UTC)
+
+
+class Directory:
+    """Images in a directory; `age` in hours since somebody last used one."""
+
+    def __init__(self, path, call):
+        self.path, self.call = path, call
+
+    def add(self, image, days_left=10, age=0.0):
+        path = self.path / image
+        path.mkdir()
+        (path / "root").mkdir()
+        expires = NOW + datetime.timedelta(days=days_left)
+        manifest = {"name": image.rpartition("-")[0], "release": "debian-13"}
+        manifest |= {"built": (expires - datetime.timedelta(days=30)).isoformat(), "expires": expires.isoformat()}
+        (path / "manifest.json").write_text(json.dumps(manifest))
+        self.age(image, age)
+        return path
+
+    def age(self, image, hours):
+        then = NOW.timestamp() - hours * 3600
+        os.utime(self.path / image, (then, then))
+
+    def do(self, action="list", image=None, **more):
+        given = {"image": image} if image else {}
+        return self.call(image_directory, directory=str(self.path), action=action, **given, **more)
+
+    def stages(self):
+        return {one["image"]: one["stage"] for one in self.do()["images"]}
+
+    def machine(self, image, name="hp-1-ledger-0"):
+        directory = self.path.parent / "machines" / name
+        directory.mkdir(parents=True, exist_ok=True)
+        claims.claim(self.path / image, directory, name)
+        return directory
+
+
+@pytest.fixture
+def images(tmp_path, call):
+    path = tmp_path / "images"
+    path.mkdir()
+    return Directory(path, call)
+
+
+def test_candidate_becomes_current_and_current_becomes_previous_and_back(images):
+    for image in ("base-1", "base-2", "base-3", "other-1"):
+        images.add(image)
+    assert set(images.stages().values()) == {"candidate"}
+    assert images.do("promote", "base-1")["changed"]
+    assert not images.do("promote", "base-1")["changed"]
+    images.do("promote", "base-2")
+    images.do("promote", "base-3")
+    assert images.stages() == {
+        "base-1": "candidate",
+        "base-2": "previous",
+        "base-3": "current",
+        "other-1": "candidate",
+    }
+    assert (images.path / "base.current").resolve().name == "base-3"
+    images.do("promote", "base-2")
+    assert images.stages()["base-2"] == "current" and images.stages()["base-3"] == "previous"
+
+
+def test_neither_an_expired_nor_a_deprecated_image_is_promoted(images, failure):
+    images.add("base-1", days_left=-1)
+    images.add("base-2")
+    images.do("deprecate", "base-2", reason="old kernel")
+    with pytest.raises(failure, match="base-1 expired on"):
+        images.do("promote", "base-1")
+    with pytest.raises(failure, match="base-2 is deprecated: old kernel"):
+        images.do("promote", "base-2")
+    with pytest.raises(failure, match="there is no image base-9"):
+        images.do("promote", "base-9")
+
+
+def test_the_current_image_is_neither_deprecated_nor_deleted(images, failure):
+    images.add("base-1")
+    images.do("promote", "base-1")
+    for action in ("deprecate", "delete"):
+        with pytest.raises(failure, match="base-1 is the current one"):
+            images.do(action, "base-1")
+
+
+def test_a_deprecated_previous_image_is_no_way_back_any_more(images):
+    images.add("base-1")
+    images.add("base-2")
+    images.do("promote", "base-1")
+    images.do("promote", "base-2")
+    assert images.do("deprecate", "base-1", reason="hole")["changed"]
+    assert not images.do("deprecate", "base-1", reason="hole")["changed"]
+    assert images.stages() == {"base-1": "deprecated", "base-2": "current"}
+    assert not (images.path / "base.previous").is_symlink()
+
+
+def test_an_image_in_use_is_not_deleted_until_its_machine_is_gone(images, failure):
+    images.add("base-1")
+    machine = images.machine("base-1")
+    with pytest.raises(failure, match="base-1 is in use by hp-1-ledger-0"):
+        images.do("delete", "base-1")
+    claims.release(machine, "hp-1-ledger-0")
+    assert images.do("delete", "base-1")["removed"] == ["base-1"]
+    assert not (images.path / "base-1").exists()
+    assert not images.do("delete", "base-1")["changed"]
+
+
+def test_a_machine_whose_directory_was_removed_or_has_another_image_uses_the_old_one_no_more(images):
+    images.add("base-1")
+    images.add("base-2")
+    machine = images.machine("base-1")
+    images.machine("base-2")
+    users = {one["image"]: one["users"] for one in images.do()["images"]}
+    assert users == {"base-1": [], "base-2": ["hp-1-ledger-0"]}
+    (machine / "image").unlink()
+    assert images.do()["images"][1]["users"] == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_an_image_that_is_mounted_anywhere_is_in_use(images, failure):
+    """Also where nobody said so; an older version of the platform does not."""
+    path = images.add("base-1")
+    (images.path.parent / "mounts").mkdir()
+    command = f"mount --bind {path}/root {images.path.parent}/mounts && echo mounted && exec cat"
+    holder = subprocess.Popen(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert holder.stdout.readline() == b"mounted\n"
+        with pytest.raises(failure, match="base-1 is in use by a mount"):
+            images.do("delete", "base-1")
+    finally:
+        holder.communicate()
+    assert images.do("delete", "base-1")["changed"]
+
+
+def test_pruning_leaves_what_is_staged_used_fresh_or_among_the_last(images):
+    for image, age in (("a-1", 90), ("a-2", 80), ("a-3", 70), ("a-4", 60), ("a-5", 50), ("a-6", 1), ("b-1", 99)):
+        images.add(image, age=age)
+    images.do("promote", "a-1")
+    images.machine("a-3")
+    images.age("a-1", 90)
+    images.age("a-3", 70)
+    assert images.do("prune", keep=2)["removed"] == ["a-4", "a-2"]
+    assert not images.do("prune", keep=2)["changed"]
+    assert images.do("prune", keep=0)["removed"] == ["a-5", "b-1"]
+    assert sorted(images.stages()) == ["a-1", "a-3", "a-6"]
+
+
+def test_check_mode_tells_and_changes_nothing(images):
+    images.add("base-1", age=90)
+    told = images.call(image_directory, check=True, directory=str(images.path), action="prune", keep=0)
+    assert told["changed"] and told["removed"] == ["base-1"]
+    told = images.call(image_directory, check=True, directory=str(images.path), action="promote", image="base-1")
+    assert told["changed"]
+    assert images.stages() == {"base-1": "candidate"}
+
+
+def test_a_deletion_that_was_killed_is_finished(images):
+    images.add("base-1")
+    (images.path / "base-1").rename(images.path / "base-1.removing")
+    assert images.stages() == {}
+    images.do("prune")
+    assert not (images.path / "base-1.removing").exists()
+
+
+def test_a_change_waits_for_another_one(images, monkeypatch, failure):
+    images.add("base-1")
+    monkeypatch.setattr(image_directory.locked.__wrapped__, "__defaults__", (0.2,))
+    with (images.path / claims.LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(failure, match="another run"):
+            images.do("delete", "base-1")
+    assert images.do("delete", "base-1")["changed"]
+
+
+def test_an_image_that_went_meanwhile_gives_no_machine(images):
+    machine = images.path.parent / "machine"
+    machine.mkdir()
+    with pytest.raises(claims.ImageGoneError, match="is gone"):
+        claims.claim(images.path / "base-1", machine, "m")
+
+
+def test_machines_on_an_expired_image_are_reported(images):
+    images.add("base-1", days_left=-3)
+    images.add("base-2")
+    images.machine("base-1", "hp-1-ledger-0")
+    images.machine("base-2", "hp-1-web-0")
+    found = images.do()
+    assert [(one["machine"], one["image"]) for one in found["machines_on_expired_images"]] == [
+        ("hp-1-ledger-0", "base-1")
+    ]
+    assert {one["image"]: one["expired"] for one in found["images"]} == {"base-1": True, "base-2": False}
