@@ -18,7 +18,7 @@ from infra.insight.blast import Change, Loss, Radius, difference, loss, over_bud
 from infra.insight.cost import MOST_COPIES, cost, price_table
 from infra.insight.deployed import deployed
 from infra.insight.estate import Estate, relocated
-from infra.insight.live import NotDeployedError, cluster_objects, stack
+from infra.insight.live import NotDeployedError, Stack, cluster_objects, exported_stack, stack
 from infra.insight.measure import groups_of, sample
 from infra.insight.planned import planned
 from infra.insight.usage import UsageError, proposals, read_export
@@ -80,6 +80,9 @@ def main() -> None:
     for command in (compromised, lost):
         command.add_argument("--stack", help="look at what this stack deployed, not at the plan")
         command.add_argument("--json", action="store_true", help="print JSON")
+    for command in (compromised, lost, page):
+        command.add_argument("--state", type=Path, metavar="FILE", help="look at what `pulumi stack export` printed")
+        command.add_argument("--objects", type=Path, metavar="FILE", help="with --state: the cluster, by kubectl")
     for command in (compromised, lost, budget, priced, measured, page):
         add_spec_argument(command)
     arguments = parser.parse_args()
@@ -98,12 +101,22 @@ def _move(text: str) -> tuple[str, Runtime]:
         raise argparse.ArgumentTypeError(f"{text!r} is not WORKLOAD=RUNTIME with one of {allowed}") from None
 
 
-def _estate(plan: Plan, name: str | None) -> Estate:
-    return stack(name).estate() if name else planned(plan)
+def _looked_at(arguments: argparse.Namespace) -> Stack | None:
+    """The stack to look at; None for the plan alone."""
+    if arguments.objects and not arguments.state:
+        raise ValueError("--objects says what runs in a cluster, but not on which machines: it needs --state")
+    if arguments.state:
+        return exported_stack(arguments.state, arguments.objects)
+    return stack(arguments.stack) if arguments.stack else None
+
+
+def _estate(plan: Plan, arguments: argparse.Namespace) -> Estate:
+    looked_at = _looked_at(arguments)
+    return looked_at.estate() if looked_at else planned(plan)
 
 
 def _compromised(plan: Plan, arguments: argparse.Namespace) -> None:
-    estate = _estate(plan, arguments.stack)
+    estate = _estate(plan, arguments)
     if arguments.workload and arguments.workload not in estate.workloads:
         raise ValueError(f"{arguments.workload} is not {estate.origin}; there are {', '.join(estate.workloads)}")
     if arguments.place or arguments.against:
@@ -129,6 +142,7 @@ def _print_radii(found: Iterable[Radius], estate: Estate) -> None:
             str(len(radius.secrets)) if radius.secrets else "–",
         )
     out.print(table, Text(f"As {estate.origin}. Falls: no further flaw is needed. Exposed: can be talked to."))
+    _print_unseen(estate)
     for stand_in in estate.stand_ins():
         out.print(f"Stand-in: {stand_in}")
 
@@ -149,7 +163,7 @@ def _print_changes(changes: Iterable[Change], *, as_json: bool) -> None:
 
 
 def _lost(plan: Plan, arguments: argparse.Namespace) -> None:
-    estate = _estate(plan, arguments.stack)
+    estate = _estate(plan, arguments)
     names = [machine.name for machine in estate.machines]
     if arguments.machine and arguments.machine not in names:
         raise ValueError(f"{arguments.machine} is not a machine; there are {', '.join(names)}")
@@ -162,6 +176,12 @@ def _lost(plan: Plan, arguments: argparse.Namespace) -> None:
         slowed = [f"{name} (no CPU limit)" if name in one.unlimited else name for name in one.slowed]
         table.add_row(one.machine, *(", ".join(names) or "–" for names in (one.down, one.thinned, one.cut_off, slowed)))
     out.print(table, f"As {estate.origin}.")
+    _print_unseen(estate)
+
+
+def _print_unseen(estate: Estate) -> None:
+    if estate.unseen:
+        err.print(Text(f"Not looked at: {estate.unseen}.", style="yellow"))
 
 
 def _budget(plan: Plan, arguments: argparse.Namespace) -> None:
@@ -222,8 +242,10 @@ def _report(plan: Plan, arguments: argparse.Namespace) -> None:
     looked_at = None
     if not arguments.plan_only:
         try:
-            looked_at = stack(arguments.stack)
+            looked_at = _looked_at(arguments)
         except NotDeployedError as error:
+            if arguments.state:
+                raise
             err.print(f"Plan only: {error}")
     usage = read_export(arguments.usage) if arguments.usage else None
     evidence = report.read_evidence(arguments.evidence)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from infra.insight.estate import Estate, Machine
-from infra.spec import Runtime
 
 WIDTH = 960
 _MARGIN, _GAP = 24, 28
@@ -59,7 +58,7 @@ class Drawing:
 
 def draw(estate: Estate) -> Drawing:
     """The elastic tier above, the VM tier below: calls mostly go down."""
-    clusters = [m for m in estate.machines if _carries_pods(estate, m)]
+    clusters = [m for m in estate.machines if m.is_node]
     vms = [m for m in estate.machines if m not in clusters]
     top: float = _MARGIN
     tiers: list[Box] = []
@@ -76,12 +75,6 @@ def draw(estate: Estate) -> Drawing:
         top += height + 34 + _PAD + 2 * _GAP
     height = top - 2 * _GAP + _MARGIN
     return Drawing(WIDTH, height, tuple(tiers), tuple(machines), tuple(workloads), _arrows(estate, workloads))
-
-
-def _carries_pods(estate: Estate, machine: Machine) -> bool:
-    return machine.is_control_plane or any(
-        unit.machine == machine.name and unit.runtime is not Runtime.VM for unit in estate.units
-    )
 
 
 def _row(estate: Estate, row: list[Machine], top: float, *, labels_above: bool) -> tuple[list[Box], list[Box], float]:

@@ -22,6 +22,8 @@ class Machine:
     Attributes:
         kernel: whose kernel it runs: its own name, or the host's where it is a stand-in for a VM.
         host: the physical machine below it, where that is known.
+        is_node: whether the cluster runs pods on it.
+        pool: the group of equal nodes that it belongs to, where there are several.
         is_control_plane: whoever holds it holds the cluster and every secret in it.
         stand_in: what stands here for what, or an empty string.
     """
@@ -32,6 +34,8 @@ class Machine:
     host: str = ""
     image: str = ""
     address: str = ""
+    is_node: bool = False
+    pool: str = ""
     is_control_plane: bool = False
     stand_in: str = ""
 
@@ -80,13 +84,24 @@ class Connection:
 
 
 @dataclass(frozen=True)
-class Grant:
-    """A role that an identity may use, with the secrets that the role can read and the workloads it can enter."""
+class Role:
+    """A role, of the cluster or of the cloud, with what it opens to its holders.
 
-    identity: str
-    role: str
+    Attributes:
+        held_by: service accounts, and machines.
+        secrets, volumes: what it can read.
+        enters: workloads whose pods it may enter or make.
+        commands: machines in which it may run what it likes.
+        assumes: other roles that it may become.
+    """
+
+    name: str
+    held_by: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
     enters: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    assumes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +120,8 @@ class Estate:
     Attributes:
         origin: 'planned' or 'deployed', for titles.
         dependencies: (workload, workload it needs).
+        tokens: (machine, service account whose token lies on it), of pods that belong to no workload.
+        unseen: what could not be looked at, in words.
     """
 
     origin: str
@@ -113,8 +130,10 @@ class Estate:
     connections: tuple[Connection, ...]
     dependencies: tuple[tuple[str, str], ...]
     listeners: tuple[Listener, ...] = ()
-    grants: tuple[Grant, ...] = ()
+    roles: tuple[Role, ...] = ()
+    tokens: tuple[tuple[str, str], ...] = ()
     cluster_secrets: tuple[str, ...] = ()
+    unseen: str = ""
 
     @property
     def workloads(self) -> tuple[str, ...]:
@@ -126,6 +145,11 @@ class Estate:
     def units_of(self, workload: str) -> tuple[Unit, ...]:
         return tuple(unit for unit in self.units if unit.workload == workload)
 
+    def node_for(self, runtime: Runtime) -> Machine | None:
+        """A node that could run one more workload: of the runtime's own pool, where there is one."""
+        nodes = [machine for machine in self.machines if machine.is_node]
+        return next((node for node in nodes if node.pool == runtime.value), nodes[0] if nodes else None)
+
     def stand_ins(self) -> tuple[str, ...]:
         """Each stand-in once, in words."""
         named = [f"{m.name}: {m.stand_in}" for m in self.machines if m.stand_in]
@@ -134,7 +158,7 @@ class Estate:
 
 
 def relocated(estate: Estate, moves: Iterable[tuple[str, Runtime]]) -> Estate:
-    """The same estate with some workloads on other runtimes: each on a VM of its own, or on the cluster's first node.
+    """The same estate with some workloads on other runtimes: each on a VM of its own, or on a node of the cluster.
 
     Raises:
         ValueError: if a workload is not in the estate, or there is no cluster to move to.
@@ -145,16 +169,16 @@ def relocated(estate: Estate, moves: Iterable[tuple[str, Runtime]]) -> Estate:
             raise ValueError(f"{workload} is not deployed; there are {', '.join(estate.workloads)}")
         others = tuple(unit for unit in estate.units if unit.workload != workload)
         left = {unit.machine for unit in units} - {unit.machine for unit in others}
-        machines = tuple(m for m in estate.machines if m.name not in left or m.is_control_plane)
+        machines = tuple(m for m in estate.machines if m.name not in left or m.is_node)
         connections = tuple(c for c in estate.connections if c.source not in left)
         if runtime is Runtime.VM:
             names = [f"{workload}-{index}" for index in range(len(units))]
             machines += tuple(Machine(name, kernel=name, driver="what-if") for name in names)
         else:
-            cluster = next((m.name for m in machines if m.is_control_plane), None)
-            if cluster is None:
+            node = estate.node_for(runtime)
+            if node is None:
                 raise ValueError(f"there is no cluster that could run {workload}")
-            names = [cluster] * len(units)
+            names = [node.name] * len(units)
         moved = {
             unit: replace(unit, runtime=runtime, machine=machine, stand_in="")
             for unit, machine in zip(units, names, strict=True)

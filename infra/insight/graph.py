@@ -130,13 +130,25 @@ def _units(estate: Estate) -> Iterator[Link]:
 
 
 def _identities(estate: Estate) -> Iterator[Link]:
-    for grant in estate.grants:
-        role = Node(Kind.ROLE, grant.role)
-        yield Link(Node(Kind.SERVICE_ACCOUNT, grant.identity), Edge.CAN_ASSUME, role)
-        for secret in grant.secrets:
-            yield Link(role, Edge.CAN_READ, Node(Kind.SECRET, secret))
-        for workload in grant.enters:
-            yield Link(role, Edge.CAN_ASSUME, Node(Kind.WORKLOAD, workload), "may enter or make its pods")
+    machines = {machine.name for machine in estate.machines}
+    for machine, account in estate.tokens:
+        here = Node(Kind.MACHINE, machine)
+        yield Link(here, Edge.CAN_ASSUME, Node(Kind.SERVICE_ACCOUNT, account), "its token is on the machine")
+    for role in estate.roles:
+        here = Node(Kind.ROLE, role.name)
+        for holder in role.held_by:
+            kind = Kind.MACHINE if holder in machines else Kind.SERVICE_ACCOUNT
+            yield Link(Node(kind, holder), Edge.CAN_ASSUME, here)
+        for secret in role.secrets:
+            yield Link(here, Edge.CAN_READ, Node(Kind.SECRET, secret))
+        for volume in role.volumes:
+            yield Link(here, Edge.CAN_READ, Node(Kind.VOLUME, volume), "may attach it")
+        for workload in role.enters:
+            yield Link(here, Edge.CAN_ASSUME, Node(Kind.WORKLOAD, workload), "may enter or make its pods")
+        for machine in role.commands:
+            yield Link(here, Edge.CAN_ASSUME, Node(Kind.MACHINE, machine), "may run commands in it")
+        for other in role.assumes:
+            yield Link(here, Edge.CAN_ASSUME, Node(Kind.ROLE, other))
 
 
 def _network(estate: Estate) -> Iterator[Link]:

@@ -1,4 +1,7 @@
-"""Fetch what a running platform says of itself: the stack's state through Pulumi, objects through the API server."""
+"""Fetch what a running platform says of itself: the stack's state through Pulumi, objects through the API server.
+
+Where neither can be reached from here, both can be given as files.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,13 @@ from typing import Any
 
 import yaml
 
-from infra.insight.deployed import KINDS, deployed
+from infra.insight.cluster import KINDS
+from infra.insight.deployed import deployed
 from infra.insight.estate import Estate
 
 ROOT = Path(__file__).resolve().parents[2]
 _PATHS = {
+    "nodes": "/api/v1/nodes",
     "pods": "/api/v1/pods",
     "namespaces": "/api/v1/namespaces",
     "services": "/api/v1/services",
@@ -28,24 +33,44 @@ _PATHS = {
     "clusterroles": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
     "clusterrolebindings": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
 }
+_PLURALS = {
+    "Node": "nodes",
+    "Pod": "pods",
+    "Namespace": "namespaces",
+    "Service": "services",
+    "Secret": "secrets",
+    "NetworkPolicy": "networkpolicies",
+    "RuntimeClass": "runtimeclasses",
+    "Role": "roles",
+    "RoleBinding": "rolebindings",
+    "ClusterRole": "clusterroles",
+    "ClusterRoleBinding": "clusterrolebindings",
+}
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
 class NotDeployedError(Exception):
-    """There is no such stack, or nothing in it."""
+    """There is no such stack, nothing in it, or it cannot be looked at."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A stack's state; `kubeconfig` is a secret and goes nowhere but to the API client."""
+    """A stack's state, and how to look into its cluster.
+
+    Attributes:
+        kubeconfig: a secret, which goes nowhere but to the API client; empty where there is no way to the API server.
+        objects: the cluster's objects by kind, where they were given; None if nobody looked into the cluster.
+    """
 
     name: str
     outputs: dict[str, Any]
     resources: list[Any]
-    kubeconfig: str
+    kubeconfig: str = ""
+    objects: dict[str, list[Any]] | None = None
 
     def estate(self) -> Estate:
-        return deployed(self.outputs, self.resources, cluster_objects(self.kubeconfig))
+        objects = cluster_objects(self.kubeconfig) if self.kubeconfig else self.objects
+        return deployed(self.outputs, self.resources, objects)
 
 
 def stack(name: str) -> Stack:
@@ -63,13 +88,56 @@ def stack(name: str) -> Stack:
     return Stack(name, outputs, resources, outputs.pop("kubeconfig"))
 
 
+def exported_stack(state: Path, objects: Path | None) -> Stack:
+    """A stack from files: the output of `pulumi stack export`, and of `kubectl get … --output=json`.
+
+    Raises:
+        NotDeployedError: if a file is not that, in one line.
+    """
+    try:
+        resources = _read_json(state)["deployment"]["resources"]
+        stack = next(resource for resource in resources if resource["type"] == "pulumi:pulumi:Stack")
+        outputs = {key: stack["outputs"][key] for key in ("machines", "inventory")}
+    except (KeyError, TypeError, StopIteration):
+        raise NotDeployedError(f"{state}: is not what `pulumi stack export` prints of a platform that is up") from None
+    name = stack["urn"].removeprefix("urn:pulumi:").partition("::")[0]
+    return Stack(name, outputs, resources, objects=_read_objects(objects) if objects else None)
+
+
+def _read_objects(file: Path) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {kind: [] for kind in KINDS}
+    try:
+        for item in _read_json(file)["items"]:
+            kind = _PLURALS.get(item["kind"])
+            if kind:
+                found[kind].append(item)
+    except (KeyError, TypeError):
+        raise NotDeployedError(f"{file}: is not a list of objects as `kubectl get --output=json` prints it") from None
+    return found
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise NotDeployedError(f"{file}: cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise NotDeployedError(f"{file}: is not JSON") from None
+
+
 def cluster_objects(kubeconfig: str) -> dict[str, list[Any]]:
     """The cluster's objects by kind. Of secrets only the names are asked for, so no value leaves the API server."""
-    from kubernetes import config  # takes a second to import, which commands on a plan should not wait for
+    # Takes a second to import, which commands on a plan should not wait for.
+    from kubernetes import client, config
+    from urllib3.exceptions import HTTPError
 
     load: Any = config.new_client_from_config_dict
-    with load(yaml.safe_load(kubeconfig)) as api:
-        return {kind: _list(api, kind) for kind in KINDS}
+    try:
+        with load(yaml.safe_load(kubeconfig)) as api:
+            return {kind: _list(api, kind) for kind in KINDS}
+    except (client.ApiException, config.ConfigException, HTTPError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise NotDeployedError(f"the cluster cannot be looked at: {reason}") from None
 
 
 def _list(api: Any, kind: str) -> list[Any]:
@@ -80,7 +148,7 @@ def _list(api: Any, kind: str) -> list[Any]:
             header_params={"Accept": _METADATA_ONLY if kind == "secrets" else "application/json"},
             auth_settings=["BearerToken"],
         ),
-        _request_timeout=30,
+        _request_timeout=(5, 30),
     )
     response.read()
     return json.loads(response.data)["items"]

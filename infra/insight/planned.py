@@ -20,7 +20,7 @@ def planned(plan: Plan) -> Estate:
             )
     clustered = plan.on(Runtime.CONTAINER, Runtime.MICROVM)
     if clustered:
-        machines.append(Machine(CLUSTER, kernel=CLUSTER, is_control_plane=True))
+        machines.append(Machine(CLUSTER, kernel=CLUSTER, is_node=True, is_control_plane=True))
     for name, workload in clustered.items():
         runtime = plan.placement(name).runtime
         units += [

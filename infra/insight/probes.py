@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from infra.insight.deployed import Objects
+from infra.insight.cluster import Objects
 from infra.insight.estate import Estate
 from infra.insight.network_policy import addresses_of
 from infra.spec import Runtime

@@ -17,7 +17,7 @@ import jinja2
 from infra.insight.blast import Radius, loss, over_budget, radii
 from infra.insight.cost import cost, price_table
 from infra.insight.drawing import draw
-from infra.insight.estate import Estate, relocated
+from infra.insight.estate import OPEN, Estate, relocated
 from infra.insight.live import Stack
 from infra.insight.planned import planned
 from infra.insight.usage import Samples, proposals
@@ -64,6 +64,7 @@ def gather(
         "machines": [asdict(machine) for machine in estate.machines],
         "units": [asdict(unit) for unit in estate.units],
         "connections": [asdict(connection) for connection in estate.connections],
+        "unseen": estate.unseen,
         "stand_ins": list(estate.stand_ins()),
         "drift": _drift(plan, estate),
         "blast_radius": [_radius(radius, plan, estate) for radius in radii(estate)],
@@ -132,7 +133,7 @@ def _workload(plan: Plan, placement: Placement, today: date) -> dict[str, Any]:
 def _radius(radius: Radius, plan: Plan, estate: Estate) -> dict[str, Any]:
     """A radius, and what the placement bought: what would fall if it ran in a plain container."""
     bought: list[str] | None = None
-    if radius.runtime is not Runtime.CONTAINER and any(machine.is_control_plane for machine in estate.machines):
+    if radius.runtime is not Runtime.CONTAINER and any(machine.is_node for machine in estate.machines):
         weaker = relocated(estate, [(radius.workload, Runtime.CONTAINER)])
         in_container = next(r for r in radii(weaker) if r.workload == radius.workload)
         bought = sorted(set(in_container.falls) - set(radius.falls))
@@ -154,15 +155,20 @@ def _drift(plan: Plan, estate: Estate) -> dict[str, list[str]]:
         for unit in estate.units
         if unit.workload in decided and unit.runtime is not decided[unit.workload]
     ]
-    missing = [f"{name} is not there" for name in decided if name not in estate.workloads]
-    unknown = [f"{name} was never decided" for name in estate.workloads if name not in decided]
     workloads = set(estate.workloads)
+    # What nobody looked at is neither there nor missing.
+    looked_for = {name for name in decided if name in workloads or not estate.unseen or decided[name] is Runtime.VM}
+    missing = [f"{name} is not there" for name in decided if name in looked_for - workloads]
+    unknown = [f"{name} was never decided" for name in estate.workloads if name not in decided]
     open_now = {(c.source, c.destination, c.port) for c in estate.connections if c.source in workloads}
     open_meant = {(c.source, c.destination, c.port) for c in meant.connections}
+    # What is open to everybody is needed by nobody in particular: it may be closed to some.
+    needed = {(c.source, c.destination, c.port) for c in meant.connections if c.through != OPEN}
+    needed = {edge for edge in needed if {edge[0], edge[1]} <= looked_for}
     return {
         "placement": [*elsewhere, *missing, *unknown],
         "open_but_not_meant": [_arrow(edge) for edge in sorted(open_now - open_meant)],
-        "meant_but_closed": [_arrow(edge) for edge in sorted(open_meant - open_now)],
+        "meant_but_closed": [_arrow(edge) for edge in sorted(needed - open_now)],
     }
 
 

@@ -38,6 +38,31 @@ class Recording:
     resources: list[Resource] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
 
+    def exported(self) -> dict[str, Any]:
+        """The recording in the shape of `pulumi stack export`."""
+        of_provider = {"hybrid:platform": self.plan.spec.name, "hybrid:stack": self.stack, "hybrid:owner": "recorded"}
+        stack = {
+            "urn": f"urn:pulumi:{self.stack}::{PROJECT}::pulumi:pulumi:Stack::{PROJECT}-{self.stack}",
+            "type": "pulumi:pulumi:Stack",
+            "outputs": self.outputs,
+        }
+        resources = [
+            {
+                "urn": resource.urn,
+                "type": resource.type,
+                "id": physical_id(resource.type, resource.name),
+                "inputs": dict(resource.props),
+                "outputs": {
+                    **invented(resource.type, resource.name, resource.props),
+                    **resource.props,
+                    "tagsAll": {**of_provider, **resource.tags},
+                },
+            }
+            for resource in self.resources
+        ]
+        # Assets and archives are not plain data; nobody looks into them here.
+        return json.loads(json.dumps({"version": 3, "deployment": {"resources": [stack, *resources]}}, default=str))
+
     @property
     def deployment(self) -> Deployment:
         return Deployment(self.resources, self.stack, self.plan)
@@ -55,6 +80,10 @@ def invented(type_: str, name: str, inputs: Mapping[str, Any]) -> dict[str, Any]
         "aws:ec2/vpcEndpoint:VpcEndpoint": {"prefixListId": f"pl-{name}"},
         "aws:ec2/networkInterface:NetworkInterface": {"privateIp": f"10.64.128.{sum(name.encode()) % 250 + 4}"},
         "aws:ec2/launchTemplate:LaunchTemplate": {"latestVersion": 1},
+        "aws:ebs/volume:Volume": {"arn": f"arn:aws:ec2:eu-central-1:111122223333:volume/{physical_id(type_, name)}"},
+        "aws:secretsmanager/secret:Secret": {
+            "arn": f"arn:aws:secretsmanager:eu-central-1:111122223333:secret:{label}-AbCdEf"
+        },
         "aws:kms/key:Key": {"keyId": physical_id(type_, name)},
         "aws:eks/cluster:Cluster": {
             "endpoint": "https://mock.eks.invalid",

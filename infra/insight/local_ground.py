@@ -1,0 +1,88 @@
+"""The ground of a local stack: machines on a bridge of one host, each with its own firewall and no other wall."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from infra.insight.estate import HOST, Machine, Unit
+from infra.insight.ground import Ground, Rule
+from infra.insight.network_policy import Object
+from infra.inventory import CONTROL_PLANE, NODES, VM_TIER
+from infra.spec import Runtime
+
+
+def local_ground(outputs: Mapping[str, Any], resources: Iterable[Object]) -> Ground:
+    resources = list(resources)
+    children = outputs["inventory"]["all"]["children"]
+    control_plane, nodes, vm_tier = (
+        children.get(group, {}).get("hosts", {}) for group in (CONTROL_PLANE, NODES, VM_TIER)
+    )
+    machines = tuple(
+        _machine(name, facts, is_control_plane=name in control_plane, is_node=name in nodes)
+        for name, facts in sorted(outputs["machines"].items())
+    )
+    disks = _data_disks(resources)
+    return Ground(
+        machines,
+        tuple(
+            Unit(
+                machine.name,
+                outputs["machines"][machine.name]["workload"],
+                Runtime.VM,
+                machine.name,
+                volumes=disks.get(machine.name, ()),
+            )
+            for machine in machines
+            if machine.name in vm_tier
+        ),
+        _firewalls(resources),
+        {machine.name: (machine.address,) for machine in machines},
+    )
+
+
+def _machine(name: str, facts: Mapping[str, Any], *, is_control_plane: bool, is_node: bool) -> Machine:
+    driver, shares = facts.get("driver", ""), bool(facts.get("shares_host_kernel"))
+    return Machine(
+        name,
+        kernel=HOST if shares else name,
+        driver=driver,
+        host=HOST,
+        image=facts.get("image", ""),
+        address=facts["address"],
+        is_node=is_node,
+        is_control_plane=is_control_plane,
+        stand_in="nspawn stands here for a VM" if driver == "nspawn" else "",
+    )
+
+
+def _firewalls(resources: Iterable[Object]) -> dict[str, tuple[Rule, ...]]:
+    """What each machine's firewall lets in besides SSH, as the run that configured it was told."""
+    firewalls: dict[str, tuple[Rule, ...]] = {}
+    for resource in resources:
+        if not resource["type"].endswith(":Playbook"):
+            continue
+        inputs = resource["inputs"]
+        rules = rules_of(inputs["variables"])
+        for host in inputs["inventory"]["all"]["hosts"] if rules else ():
+            firewalls[host] = (*firewalls.get(host, ()), *rules)
+    return firewalls
+
+
+def rules_of(variables: Mapping[str, Any]) -> tuple[Rule, ...]:
+    """What the firewall role was told to let in."""
+    return tuple(
+        Rule(int(rule["port"]), tuple(rule["sources"]))
+        for rule in variables.get("firewall_allow") or ()
+        if rule.get("protocol", "tcp") == "tcp"
+    )
+
+
+def _data_disks(resources: Iterable[Object]) -> dict[str, tuple[str, ...]]:
+    """The data disk of each machine, as the stack's state attaches it."""
+    disks: dict[str, tuple[str, ...]] = {}
+    for resource in resources:
+        outputs = resource.get("outputs") or {}
+        if resource["type"].endswith(":Machine") and outputs.get("data_disk"):
+            disks[outputs["name"]] = (outputs["data_disk"].rpartition("/")[2],)
+    return disks
