@@ -18,11 +18,13 @@ def local_ground(outputs: Mapping[str, Any], resources: Iterable[Object]) -> Gro
     control_plane, nodes, vm_tier = (
         children.get(group, {}).get("hosts", {}) for group in (CONTROL_PLANE, NODES, VM_TIER)
     )
+    inside = {
+        r["outputs"]["name"]: r["outputs"] for r in resources if r["type"].endswith(":Machine") and r.get("outputs")
+    }
     machines = tuple(
-        _machine(name, facts, is_control_plane=name in control_plane, is_node=name in nodes)
+        _machine(name, facts, inside.get(name, {}).get("cpu"), name in control_plane, name in nodes)
         for name, facts in sorted(outputs["machines"].items())
     )
-    disks = _data_disks(resources)
     return Ground(
         machines,
         tuple(
@@ -31,7 +33,7 @@ def local_ground(outputs: Mapping[str, Any], resources: Iterable[Object]) -> Gro
                 outputs["machines"][machine.name]["workload"],
                 Runtime.VM,
                 machine.name,
-                volumes=disks.get(machine.name, ()),
+                volumes=_data_disk(inside.get(machine.name, {})),
             )
             for machine in machines
             if machine.name in vm_tier
@@ -41,7 +43,7 @@ def local_ground(outputs: Mapping[str, Any], resources: Iterable[Object]) -> Gro
     )
 
 
-def _machine(name: str, facts: Mapping[str, Any], *, is_control_plane: bool, is_node: bool) -> Machine:
+def _machine(name: str, facts: Mapping[str, Any], cpus: float | None, is_control_plane: bool, is_node: bool) -> Machine:
     driver, shares = facts.get("driver", ""), bool(facts.get("shares_host_kernel"))
     return Machine(
         name,
@@ -50,6 +52,7 @@ def _machine(name: str, facts: Mapping[str, Any], *, is_control_plane: bool, is_
         host=HOST,
         image=facts.get("image", ""),
         address=facts["address"],
+        cpus=cpus,
         is_node=is_node,
         is_control_plane=is_control_plane,
         stand_in="nspawn stands here for a VM" if driver == "nspawn" else "",
@@ -78,11 +81,6 @@ def rules_of(variables: Mapping[str, Any]) -> tuple[Rule, ...]:
     )
 
 
-def _data_disks(resources: Iterable[Object]) -> dict[str, tuple[str, ...]]:
-    """The data disk of each machine, as the stack's state attaches it."""
-    disks: dict[str, tuple[str, ...]] = {}
-    for resource in resources:
-        outputs = resource.get("outputs") or {}
-        if resource["type"].endswith(":Machine") and outputs.get("data_disk"):
-            disks[outputs["name"]] = (outputs["data_disk"].rpartition("/")[2],)
-    return disks
+def _data_disk(outputs: Mapping[str, Any]) -> tuple[str, ...]:
+    disk = outputs.get("data_disk")
+    return (disk.rpartition("/")[2],) if disk else ()
