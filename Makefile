@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help setup setup-fast setup-tests up down test test-full test-fast test-aws test-platform test-molecule \
-  test-workloads lint report decisions check-spec bench lock clean-cache
+  test-workloads lint report screenshots decisions check-spec bench lock clean-cache
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ decisions: setup-fast ## write the decision records of platform.yaml
 
 report: setup-fast ## write the page for the wall, build/report.html
 	@$(PYTHON) -m infra.insight report
+
+screenshots: setup-tests ## show the page of the running platform in the README (docs/images)
+	@$(PYTHON) -m infra.insight report
+	@$(PYTHON) -m tests.report.screenshots build/report.html docs/images
 
 lint: setup-fast ## ruff, mypy, yamllint, ansible-lint
 	ruff check .

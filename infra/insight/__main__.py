@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -18,12 +19,16 @@ from infra.insight.blast import Change, Loss, Radius, difference, loss, over_bud
 from infra.insight.cost import MOST_COPIES, cost, price_table
 from infra.insight.deployed import deployed
 from infra.insight.estate import Estate, relocated
+from infra.insight.evidence import read_evidence
 from infra.insight.live import NotDeployedError, Stack, cluster_objects, exported_stack, stack
-from infra.insight.measure import groups_of, sample
+from infra.insight.measure import groups_of, load, sample
 from infra.insight.planned import planned
 from infra.insight.usage import UsageError, proposals, read_export
 from infra.machines.state import state
 from infra.placement import Plan, Runtime
+
+MOST_REQUESTS = 200
+USAGE = Path("build/usage.json")
 
 
 def main() -> None:
@@ -60,14 +65,19 @@ def main() -> None:
     measured.add_argument("--stack", default="local", help="the stack that runs on this host (%(default)s)")
     measured.add_argument("--samples", type=int, default=30, help="how many (%(default)s)")
     measured.add_argument("--every", type=float, default=1.0, metavar="SECONDS", help="how far apart (%(default)s)")
-    measured.add_argument("--output", type=Path, default=Path("build/usage.json"), help="where (%(default)s)")
+    measured.add_argument(
+        "--load", type=_rate, metavar="RATE", help="ask the platform's URL so many times a second meanwhile"
+    )
+    measured.add_argument("--output", type=Path, default=USAGE, help="where (%(default)s)")
     measured.set_defaults(run=_measure)
 
     page = commands.add_parser("report", help="write the page for the wall, and the same as JSON")
     page.add_argument("--output", type=Path, default=Path("build"), metavar="DIRECTORY", help="where (%(default)s)")
     page.add_argument("--stack", default="local", help="the stack to look at, if it is up (%(default)s)")
     page.add_argument("--plan-only", action="store_true", help="look at no stack")
-    page.add_argument("--usage", type=Path, metavar="FILE", help="a metrics export, for right-sizing")
+    page.add_argument(
+        "--usage", type=Path, metavar="FILE", help=f"a metrics export, for right-sizing ({USAGE}, if it is there)"
+    )
     page.add_argument(
         "--evidence",
         type=Path,
@@ -90,6 +100,16 @@ def main() -> None:
         arguments.run(plan_of(arguments.spec), arguments)
     except (NotDeployedError, UsageError, ValueError) as error:
         fail(str(error))
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0
+    if not 0 < rate <= MOST_REQUESTS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of requests a second, up to {MOST_REQUESTS}")
+    return rate
 
 
 def _move(text: str) -> tuple[str, Runtime]:
@@ -171,10 +191,15 @@ def _lost(plan: Plan, arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps([asdict(one) for one in losses], indent=2))
         return
-    table = Table("machine", "if lost: down", "fewer copies", "cut off from what they need", "if noisy: slowed")
+    table = Table(
+        "machine", "if lost: down", "fewer copies", "cut off from what they need", "if noisy: slowed", "takes from"
+    )
     for one in losses:
         slowed = [f"{name} (no CPU limit)" if name in one.unlimited else name for name in one.slowed]
-        table.add_row(one.machine, *(", ".join(names) or "–" for names in (one.down, one.thinned, one.cut_off, slowed)))
+        share = f"up to {one.takes:g} CPU from " if one.takes is not None and one.neighbours else ""
+        lists = (one.down, one.thinned, one.cut_off, slowed, one.neighbours)
+        *cells, neighbours = (", ".join(names) or "–" for names in lists)
+        table.add_row(one.machine, *cells, share + neighbours)
     out.print(table, f"As {estate.origin}.")
     _print_unseen(estate)
 
@@ -210,18 +235,30 @@ def _cost(plan: Plan, arguments: argparse.Namespace) -> None:
     out.print(
         f"A cluster is cheaper than a VM each from {found.break_even or never} copies of the elastic workloads on."
     )
-    if prices.is_stale(date.today()):
-        err.print(
-            Text(f"The price table is of {prices.as_of}: compare with it, do not budget with it.", style="yellow")
+    stale = prices.stale(date.today())
+    if stale:
+        oldest = min(source.day for source in stale.values())
+        words = (
+            f"{len(stale)} of the prices are stale, the oldest of {oldest}: compare with them, do not budget with them."
         )
+        err.print(Text(words, style="yellow"))
     for name in found.too_large:
         err.print(Text(f"{name} fits no machine of the price table.", style="red"))
     for proposal in proposals(plan, read_export(arguments.usage)) if arguments.usage else ():
         certain = "" if proposal.is_certain else " (too few samples to act on)"
         out.print(
             f"{proposal.workload}: ask for {proposal.proposed_cpu} CPU and {proposal.proposed_memory // 2**20} MiB"
-            f" instead of {proposal.cpu} and {proposal.memory // 2**20}{certain}"
+            f" instead of {proposal.cpu} and {proposal.memory // 2**20}; all copies"
+            f" {_difference(proposal.wasted_cpu, proposal.wasted_memory // 2**20)}{certain}"
         )
+
+
+def _difference(cpu: float, mib: int) -> str:
+    parts = ((f"{abs(cpu):.2f} CPU", cpu), (f"{abs(mib)} MiB", mib))
+    wasted = [words for words, value in parts if value > 0]
+    lacking = [words for words, value in parts if value < 0]
+    found = [f"{verb} {' and '.join(words)}" for verb, words in (("waste", wasted), ("lack", lacking)) if words]
+    return ", ".join(found) or "ask for what they use"
 
 
 def _measure(plan: Plan, arguments: argparse.Namespace) -> None:
@@ -229,11 +266,17 @@ def _measure(plan: Plan, arguments: argparse.Namespace) -> None:
     objects = cluster_objects(running.kubeconfig)
     estate = deployed(running.outputs, running.resources, objects)
     groups = groups_of(estate, objects["pods"], state().bridge)
-    samples = sample(groups, arguments.samples, arguments.every)
+    with load(running.outputs["app_url"], arguments.load) if arguments.load else nullcontext() as answers:
+        samples = sample(groups, arguments.samples, arguments.every)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps({name: asdict(s) for name, s in samples.items()}, indent=2) + "\n")
     out.print(f"{arguments.output}: {arguments.samples} samples of {', '.join(samples)}")
-    out.print("Measured as they are now: proposals are worth as much as the load that they carried meanwhile.")
+    if answers:
+        out.print(f"Meanwhile {answers.good} requests were answered and {answers.bad} failed.")
+        if not answers.good:
+            fail("Nothing was answered: these figures are of an idle platform.")
+    else:
+        out.print("Measured as they are now: proposals are worth as much as the load that they carried meanwhile.")
     for missing in set(plan.spec.workloads) - set(samples):
         err.print(f"{missing}: its control group is not on this host")
 
@@ -247,8 +290,9 @@ def _report(plan: Plan, arguments: argparse.Namespace) -> None:
             if arguments.state:
                 raise
             err.print(f"Plan only: {error}")
-    usage = read_export(arguments.usage) if arguments.usage else None
-    evidence = report.read_evidence(arguments.evidence)
+    exported = arguments.usage or (USAGE if USAGE.is_file() else None)
+    usage = read_export(exported) if exported else None
+    evidence = read_evidence(arguments.evidence)
     estate = looked_at.estate() if looked_at else planned(plan)
     now = datetime.now(UTC).replace(microsecond=0)
     data = report.gather(plan, estate, looked_at, now=now, evidence=evidence, usage=usage)

@@ -44,8 +44,10 @@ class Loss:
         down: workloads of which no copy is left.
         thinned: workloads that lose some of their copies.
         cut_off: workloads that stand but need one that is down, directly or by way of others.
-        slowed: workloads that compete with it for the same processors.
-        unlimited: those of `slowed` that nothing limits.
+        slowed: workloads on it.
+        neighbours: workloads on the same host, which it can slow where the host has no processors to spare.
+        takes: how many processors it can take from them at most; None if nothing is known to limit it.
+        unlimited: workloads in a pod on it that has no limit of its own.
     """
 
     machine: str
@@ -53,6 +55,8 @@ class Loss:
     thinned: tuple[str, ...]
     cut_off: tuple[str, ...]
     slowed: tuple[str, ...]
+    neighbours: tuple[str, ...]
+    takes: float | None
     unlimited: tuple[str, ...]
 
 
@@ -87,14 +91,17 @@ def loss(estate: Estate, machine: str) -> Loss:
             down.append(workload)
         elif machine in machines:
             thinned.append(workload)
-    neighbours = {m.name for m in estate.machines if m is here or (here.host and m.host == here.host)}
-    slowed = [unit for unit in estate.units if unit.machine in neighbours]
+    beside = {m.name for m in estate.machines if m is not here and here.host and m.host == here.host}
+    slowed = [unit for unit in estate.units if unit.machine == machine]
+    neighbours = [unit.workload for unit in estate.units if unit.machine in beside]
     return Loss(
         machine,
         tuple(down),
         tuple(thinned),
         _cut_off(estate, down),
         tuple(dict.fromkeys(unit.workload for unit in slowed)),
+        tuple(dict.fromkeys(neighbours)),
+        here.cpus,
         tuple(dict.fromkeys(unit.workload for unit in slowed if not unit.limited)),
     )
 

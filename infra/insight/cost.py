@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
+from typing import Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from infra.placement import Plan, Runtime
 from infra.spec.models import Resources
@@ -27,26 +28,61 @@ class Reserve(BaseModel):
     sandbox: Resources
 
 
+class Source(BaseModel):
+    """Where a price was read, and of which day it is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    day: date
+    where: str
+
+
+class Price(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    price: float
+    source: str
+
+
+class MachineType(Price):
+    cpu: int
+    gib: int
+
+
 class Prices(BaseModel):
     """The dated price table, prices.yaml."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    as_of: date
-    stale_after_days: int
-    source: str
     currency: str
     hours_a_month: int
-    control_plane_hour: float
-    disk_gib_month: float
-    machines: dict[str, tuple[int, int, float]]
+    stale_after_days: int
+    sources: dict[str, Source]
+    control_plane: Price
+    disk: Price
+    machines: dict[str, MachineType]
     reserve: Reserve
 
-    def is_stale(self, today: date) -> bool:
-        return (today - self.as_of).days > self.stale_after_days
+    @model_validator(mode="after")
+    def _every_price_has_its_source(self) -> Self:
+        priced = {"control_plane": self.control_plane, "disk": self.disk, **self.machines}
+        unknown = [name for name, price in priced.items() if price.source not in self.sources]
+        if unknown:
+            raise ValueError(f"no source is known for the price of {', '.join(unknown)}")
+        return self
+
+    def stale(self, today: date) -> dict[str, Source]:
+        """What is priced by a source that is too old, with that source."""
+        priced = {"the control plane": self.control_plane, "disks": self.disk, **self.machines}
+        found = {name: self.sources[price.source] for name, price in priced.items()}
+        return {name: source for name, source in found.items() if (today - source.day).days > self.stale_after_days}
 
     def month(self, machine: str) -> float:
-        return self.machines[machine][2] * self.hours_a_month
+        return self.machines[machine].price * self.hours_a_month
+
+    @property
+    def control_plane_month(self) -> float:
+        return self.control_plane.price * self.hours_a_month
 
 
 @cache
@@ -124,7 +160,7 @@ def cost(plan: Plan, prices: Prices) -> Cost:
             elastic += [need.plus(prices.reserve.sandbox) if runtime is Runtime.MICROVM else need] * copies
     nodes = pack(elastic, prices) if elastic else None
     gib = sum(w.resources.disk * max(w.replicas, 1) for w in plan.spec.workloads.values()) / _GIB
-    disks = gib * prices.disk_gib_month
+    disks = gib * prices.disk.price
     return Cost(
         tuple(on_vms),
         nodes,
@@ -139,11 +175,11 @@ def cost(plan: Plan, prices: Prices) -> Cost:
 def pack(pods: Sequence[Need], prices: Prices) -> Nodes | None:
     """Pack pods on equal nodes by first fit, largest first, for each type of node; the cheapest type wins."""
     packings = []
-    for machine, (cpu, memory, _) in prices.machines.items():
-        room = (cpu - prices.reserve.node.cpu, memory * _GIB - prices.reserve.node.memory)
+    for machine, size in prices.machines.items():
+        room = (size.cpu - prices.reserve.node.cpu, size.gib * _GIB - prices.reserve.node.memory)
         count = _first_fit(pods, room)
         if count:
-            month = count * prices.month(machine) + prices.control_plane_hour * prices.hours_a_month
+            month = count * prices.month(machine) + prices.control_plane_month
             packings.append(Nodes(machine, count, len(pods), month))
     return min(packings, key=lambda nodes: (nodes.month, nodes.count), default=None)
 
@@ -165,9 +201,9 @@ def _first_fit(pods: Iterable[Need], room: tuple[float, float]) -> int | None:
 
 def _cheapest(need: Need, prices: Prices) -> str | None:
     fitting = [
-        (price, name)
-        for name, (cpu, memory, price) in prices.machines.items()
-        if need.cpu <= cpu and need.memory <= memory * _GIB
+        (size.price, name)
+        for name, size in prices.machines.items()
+        if need.cpu <= size.cpu and need.memory <= size.gib * _GIB
     ]
     return min(fitting)[1] if fitting else None
 

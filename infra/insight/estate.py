@@ -152,6 +152,10 @@ class Estate:
         nodes = [machine for machine in self.machines if machine.is_node]
         return next((node for node in nodes if node.pool == runtime.value), nodes[0] if nodes else None)
 
+    def behind_real_walls(self) -> Estate:
+        """The same estate with each stand-in for a VM replaced by a VM."""
+        return replace(self, machines=tuple(replace(m, kernel=m.name) if m.stand_in else m for m in self.machines))
+
     def stand_ins(self) -> tuple[str, ...]:
         """Each stand-in once, in words."""
         named = [f"{m.name}: {m.stand_in}" for m in self.machines if m.stand_in]

@@ -1,9 +1,17 @@
-"""Measure what the workloads of a local platform use, from the control groups of its machines and pods."""
+"""Measure what the workloads of a local platform use, from the control groups of its machines and pods.
+
+As they are, or while this program asks the platform for something at a steady rate.
+"""
 
 from __future__ import annotations
 
+import ipaddress
+import threading
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +21,17 @@ from infra.insight.usage import Samples
 from infra.spec import Runtime
 
 ROOT = Path("/sys/fs/cgroup")
+
+
+ASKERS = 4
+
+
+@dataclass
+class Answers:
+    """How many requests were answered, and how many were refused or failed."""
+
+    good: int = 0
+    bad: int = 0
 
 
 @dataclass(frozen=True)
@@ -41,6 +60,45 @@ def groups_of(estate: Estate, pods: list[Any], scope: str, root: Path = ROOT) ->
         if found:
             groups.setdefault(unit.workload, []).append(found)
     return groups
+
+
+@contextmanager
+def load(url: str, rate: float) -> Iterator[Answers]:
+    """Ask a URL `rate` times a second, until the block ends; each request in its turn, so never more at once than
+    the platform can answer in its own time.
+
+    Raises:
+        ValueError: if the URL is no address of a machine of one's own.
+    """
+    host = urllib.parse.urlsplit(url).hostname or ""
+    try:
+        is_own = not ipaddress.ip_address(host).is_global
+    except ValueError:
+        is_own = host == "localhost"
+    if not is_own:
+        raise ValueError(f"{url}: load is put on platforms of this host only")
+    answers, over = Answers(), threading.Event()
+    threads = [threading.Thread(target=_ask, args=(url, rate / ASKERS, answers, over)) for _ in range(ASKERS)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answers
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def _ask(url: str, rate: float, answers: Answers, over: threading.Event) -> None:
+    due = time.monotonic()
+    while not over.wait(max(0.0, due - time.monotonic())):
+        due = max(due + 1 / rate, time.monotonic())
+        try:
+            with urllib.request.urlopen(url, timeout=10) as response:  # noqa: S310 - http to a host of our own
+                response.read()
+            answers.good += 1
+        except OSError:
+            answers.bad += 1
 
 
 def sample(groups: Mapping[str, list[Path]], count: int, seconds: float, root: Path = ROOT) -> dict[str, Samples]:

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from infra.insight import care
+from infra.insight.attention import attention
 from infra.insight.blast import Radius, loss, over_budget, radii
 from infra.insight.cost import cost, price_table
 from infra.insight.drawing import draw
 from infra.insight.estate import OPEN, Estate, relocated
+from infra.insight.evidence import Evidence
 from infra.insight.live import Stack
 from infra.insight.planned import planned
 from infra.insight.usage import Samples, proposals
@@ -26,22 +29,6 @@ from infra.placement.adr import inputs_digest, verdict
 from infra.spec.answers import QUESTIONS
 
 TEMPLATES = Path(__file__).with_name("templates")
-EXPIRES_SOON_DAYS = 14
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What tests and runs have left behind, as far as they have run."""
-
-    probes: dict[str, Any] | None = None
-    hosts: tuple[dict[str, Any], ...] = ()
-
-
-def read_evidence(directory: Path) -> Evidence:
-    """Read `blast-radius.json` and `hosts/*.json` of a platform's evidence directory, where they are."""
-    probes = directory / "blast-radius.json"
-    hosts = tuple(json.loads(file.read_text()) for file in sorted(directory.glob("hosts/*.json")))
-    return Evidence(json.loads(probes.read_text()) if probes.is_file() else None, hosts)
 
 
 def gather(
@@ -55,7 +42,7 @@ def gather(
 ) -> dict[str, Any]:
     """Everything that the page shows, as plain data: this is report.json."""
     evidence = evidence or Evidence()
-    return {
+    data = {
         "platform": plan.spec.name,
         "written": now.isoformat(timespec="seconds"),
         "origin": estate.origin,
@@ -67,15 +54,22 @@ def gather(
         "unseen": estate.unseen,
         "stand_ins": list(estate.stand_ins()),
         "drift": _drift(plan, estate),
-        "blast_radius": [_radius(radius, plan, estate) for radius in radii(estate)],
+        "blast_radius": [_radius(radius, estate) for radius in radii(estate)],
         "over_budget": over_budget(plan, planned(plan)),
         "losses": [asdict(loss(estate, machine.name)) for machine in estate.machines],
-        "probes": evidence.probes,
+        "checked": {
+            "connections": evidence.connections,
+            "lost": list(evidence.lost),
+            "noisy": list(evidence.noisy),
+        },
         "cost": _cost(plan, now.date()),
         "right_sizing": [asdict(proposal) for proposal in proposals(plan, usage or {})],
-        "images": _images(stack, now),
-        "hosts": list(evidence.hosts),
+        "images": care.images(stack, now),
+        "hosts": care.machines(estate, stack, evidence, now),
+        "scores": care.scores(evidence),
+        "waivers": care.waivers(stack, evidence, now.date()),
     }
+    return {**data, "attention": attention(data)}
 
 
 def render(data: Mapping[str, Any], estate: Estate) -> str:
@@ -90,7 +84,7 @@ def render(data: Mapping[str, Any], estate: Estate) -> str:
     environment.filters |= {"bytes": _bytes, "money": lambda amount: f"{amount:,.2f}"}
     return environment.get_template("report.html.j2").render(
         report=data,
-        drawing=draw(estate),
+        drawing=draw(estate, {radius["workload"]: radius["size"] for radius in data["blast_radius"]}),
         style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
         script=(TEMPLATES / "report.js").read_text(encoding="utf-8"),
         QUESTIONS=QUESTIONS,
@@ -130,20 +124,26 @@ def _workload(plan: Plan, placement: Placement, today: date) -> dict[str, Any]:
     }
 
 
-def _radius(radius: Radius, plan: Plan, estate: Estate) -> dict[str, Any]:
-    """A radius, and what the placement bought: what would fall if it ran in a plain container."""
-    bought: list[str] | None = None
-    if radius.runtime is not Runtime.CONTAINER and any(machine.is_node for machine in estate.machines):
-        weaker = relocated(estate, [(radius.workload, Runtime.CONTAINER)])
-        in_container = next(r for r in radii(weaker) if r.workload == radius.workload)
-        bought = sorted(set(in_container.falls) - set(radius.falls))
-    meant = next((r for r in radii(planned(plan)) if r.workload == radius.workload), None)
+def _radius(radius: Radius, estate: Estate) -> dict[str, Any]:
+    """A radius, what would fall behind real walls, and what the placement bought: what would fall besides if it ran in
+    a plain container."""
+    real = estate.behind_real_walls()
+    behind_real_walls = next(r for r in radii(real) if r.workload == radius.workload)
     return {
         **radius.to_json(),
         "exposed": list(radius.exposed),
-        "bought": bought,
-        "meant": list(meant.falls) if meant else None,
+        "bought": _bought(radius, estate),
+        "behind_real_walls": list(behind_real_walls.falls),
+        "bought_behind_real_walls": _bought(behind_real_walls, real),
     }
+
+
+def _bought(radius: Radius, estate: Estate) -> list[str] | None:
+    if radius.runtime is Runtime.CONTAINER or not any(machine.is_node for machine in estate.machines):
+        return None
+    weaker = relocated(estate, [(radius.workload, Runtime.CONTAINER)])
+    in_container = next(r for r in radii(weaker) if r.workload == radius.workload)
+    return sorted(set(in_container.falls) - set(radius.falls))
 
 
 def _drift(plan: Plan, estate: Estate) -> dict[str, list[str]]:
@@ -181,45 +181,9 @@ def _cost(plan: Plan, today: date) -> dict[str, Any]:
     return {
         **asdict(cost(plan, prices)),
         "currency": prices.currency,
-        "as_of": str(prices.as_of),
-        "source": prices.source,
-        "is_stale": prices.is_stale(today),
+        "sources": [{"day": str(source.day), "where": source.where} for source in prices.sources.values()],
+        "stale": {name: str(source.day) for name, source in prices.stale(today).items()},
     }
-
-
-def _images(stack: Stack | None, now: datetime) -> list[dict[str, Any]]:
-    """Age and expiry of the golden images in the stack, from the manifests beside them."""
-    images = []
-    for resource in stack.resources if stack else ():
-        path = (resource.get("outputs") or {}).get("path")
-        if not resource["type"].endswith(":GoldenImage") or not path:
-            continue
-        manifest = Path(path) / "manifest.json"
-        known = json.loads(manifest.read_text()) if manifest.is_file() else {}
-        built, expires = (_time(known.get(key)) for key in ("built", "expires"))
-        left = (expires - now).days if expires else None
-        images.append(
-            {
-                "name": resource["outputs"]["name"],
-                "built": known.get("built"),
-                "expires": known.get("expires"),
-                "age_days": (now - built).days if built else None,
-                "days_left": left,
-                "state": "unknown" if left is None else _state(left),
-                "packages": len(known.get("packages", ())),
-            }
-        )
-    return images
-
-
-def _state(days_left: int) -> str:
-    if days_left < 0:
-        return "expired"
-    return "expires soon" if days_left <= EXPIRES_SOON_DAYS else "current"
-
-
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
 
 
 def _bytes(number: float) -> str:

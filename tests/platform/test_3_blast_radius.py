@@ -163,7 +163,7 @@ def test_a_noisy_machine_takes_its_own_share_of_the_processors_and_no_more(platf
         {
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": machine.name,
-            "predicted": {"cpus": machine.cpus, "slowed": loss(estate, machine.name).slowed},
+            "predicted": {"cpus": machine.cpus},
             "happened": {"cpus": round(max(used), 3)},
             "milliseconds": {path: {"quiet": before[path], "noisy": while_noisy[path]} for path in before},
         },

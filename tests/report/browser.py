@@ -109,8 +109,8 @@ class Page:
         )
 
     def picture(self, file: Path) -> None:
-        shot = self.command("Page.captureScreenshot", captureBeyondViewport=True)
-        file.write_bytes(base64.b64decode(shot["data"]))
+        """What the window shows."""
+        file.write_bytes(base64.b64decode(self.command("Page.captureScreenshot")["data"]))
 
 
 @contextmanager

@@ -4,13 +4,14 @@ import json
 import re
 import shutil
 import subprocess
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from infra.insight import report
 from infra.insight.deployed import deployed
+from infra.insight.evidence import Evidence, read_evidence
 from infra.insight.live import Stack
 from infra.insight.planned import planned
 from infra.insight.usage import Samples
@@ -23,9 +24,34 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 USAGE = {"web": Samples((0.02,) * 30, (10 * 2**20,) * 30)}
-EVIDENCE = report.Evidence(
-    probes={"agree": 11, "tried": 12, "at": "2026-11-23T11:00:00+00:00", "differ": ["worker → ledger:5432 is open"]},
-    hosts=({"name": "ledger-0", "patch_age_days": 3, "compliance_score": 83, "waivers_expiring": ["rule (3 days)"]},),
+AT = "2026-11-23T11:00:00+00:00"
+FELL = {"down": ["ledger"], "cut_off": ["web"]}
+EVIDENCE = Evidence(
+    connections={"agree": 11, "tried": 12, "at": AT, "differ": ["worker → ledger:5432 is open"]},
+    lost=(
+        {"at": AT, "machine": "ledger-0", "predicted": FELL, "happened": FELL},
+        {"at": AT, "machine": "tariffs-0", "predicted": FELL, "happened": {"down": ["ledger", "web"], "cut_off": []}},
+    ),
+    noisy=(
+        {
+            **{"at": AT, "machine": "tariffs-0", "predicted": {"cpus": 0.25}, "happened": {"cpus": 0.256}},
+            "milliseconds": {"/readyz": {"quiet": 1.0, "noisy": 0.9}},
+        },
+    ),
+    patched={"ledger-0": NOW - timedelta(days=3), "cluster-0": NOW - timedelta(days=40)},
+    scanned={"ledger-0": {"name": "ledger-0", "scan": "CIS level 1", "score": 83, "day": "2026-11-20"}},
+    baseline={
+        "debian-12-nspawn": {
+            "day": "2026-11-24",
+            "profiles": {"cis_level1_server": {"stock": 70.5, "hardened": 91.2, "rules": {}}},
+            "lynis": {"stock": {"score": 59}, "hardened": {"score": 82}},
+        }
+    },
+    waivers=(
+        {"rule": "partition_for_tmp", "owner": "platform", "reason": "one disk", "expires": "2026-12-10"},
+        {"rule": "grub2_password", "owner": "platform", "reason": "no console", "expires": "2026-11-01"},
+        {"rule": "far_off", "owner": "platform", "reason": "none", "expires": "2027-11-01"},
+    ),
 )
 
 
@@ -166,6 +192,14 @@ def test_the_page_itself_never_scrolls_sideways(opened, width):
     opened.resize(1100)
 
 
+def test_print_is_light_also_where_the_screen_is_dark(opened):
+    opened.show_as(scheme="dark")
+    opened.evaluate("document.documentElement.dataset.theme = 'dark'")
+    opened.show_as(scheme="dark", medium="print")
+    assert opened.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert opened.evaluate("getComputedStyle(document.body).color") == "rgb(19, 28, 39)"
+
+
 def test_print_shows_every_reason_and_no_controls(opened):
     opened.show_as(medium="print")
     opened.evaluate("dispatchEvent(new Event('beforeprint'))")
@@ -179,7 +213,7 @@ def test_the_page_of_a_plan_says_that_nothing_runs(plan):
     data, estate = of_plan(plan)
     html = report.render(data, estate)
     assert "Plan only." in html and data["origin"] == "planned"
-    for unknown in ("No golden image is deployed", "no patch run or scan", "Not tried on this platform yet"):
+    for unknown in ("No golden image is deployed", "no machine was looked at", "Not tried on this platform yet"):
         assert unknown in html
 
 
@@ -193,7 +227,77 @@ def test_the_page_of_a_stack_shows_what_runs_out_and_what_differs(plan, tmp_path
     assert "nspawn stands here for a VM" in html
     assert "11 of 12 connections" in html and "worker → ledger:5432 is open" in html
     assert data["drift"] == {"placement": [], "open_but_not_meant": [], "meant_but_closed": []}
-    assert next(r for r in data["blast_radius"] if r["workload"] == "ledger")["meant"] == []
+    ledger = next(r for r in data["blast_radius"] if r["workload"] == "ledger")
+    assert (ledger["behind_real_walls"], ledger["bought"]) == ([], [])
+    assert ledger["bought_behind_real_walls"] == ["web", "worker"], "what a real VM would spare"
+
+
+def test_the_page_says_first_what_is_wrong_then_what_is_late_then_what_nobody_knows(plan, tmp_path):
+    data, estate = of_stack(plan, tmp_path)
+    assert [(one["level"], one["section"]) for one in data["attention"]] == [
+        ("bad", "blast"),
+        ("bad", "blast"),
+        ("bad", "care"),
+        ("bad", "care"),
+        ("warn", "cost"),
+        ("warn", "care"),
+        ("warn", "care"),
+        ("unknown", "care"),
+    ]
+    told = " | ".join(one["text"] for one in data["attention"])
+    for words in (
+        "tariffs-0 was lost, and not only what was predicted fell",
+        "image debian-12-tariffs has expired on 2026-11-20",
+        "the waiver of grub2_password has expired; platform must fix it or renew it",
+        "the waiver of partition_for_tmp expires in 17 days",
+        "cluster-0 has had no new packages for 40 days",
+        "no evidence of a scan of its compliance: cluster-0",
+    ):
+        assert words in told
+    assert "4 things wrong" in report.render(data, estate)
+
+
+def test_all_is_well_is_said_only_where_nothing_is_unknown(plan, tmp_path):
+    data, estate = of_stack(plan, tmp_path)
+    assert "All is well" in report.render({**data, "attention": []}, estate)
+    unknown = [one for one in data["attention"] if one["level"] == "unknown"]
+    assert "1 thing not known" in report.render({**data, "attention": unknown}, estate)
+
+
+def test_upkeep_is_told_of_every_machine_with_where_it_is_known_from(plan, tmp_path):
+    data, _ = of_stack(plan, tmp_path)
+    assert {host["name"]: (host["patched_days_ago"], host["patched_by"]) for host in data["hosts"]} == {
+        "cluster-0": (40, "a patch run"),
+        "ledger-0": (3, "a patch run"),
+        "tariffs-0": (22, "its image"),
+    }
+    scores = {host["name"]: host["score"] and (host["score"]["value"], host["score"]["of"]) for host in data["hosts"]}
+    assert scores == {"cluster-0": None, "ledger-0": (83, "ledger-0"), "tariffs-0": (91.2, "debian-12-nspawn")}
+    assert [waiver["state"] for waiver in data["waivers"]] == ["expired", "expires soon", "current"]
+
+
+def test_evidence_is_read_from_where_runs_leave_it(tmp_path):
+    for run, result, ended in (
+        ("2026-10-01", "patched", "2026-10-01T03:00:00Z"),
+        ("2026-11-01", "patched", "2026-11-01T03:00:00Z"),
+        ("2026-11-20", "failed", "2026-11-20T03:00:00Z"),
+    ):
+        directory = tmp_path / "evidence/patching" / run
+        directory.mkdir(parents=True)
+        one = {"host": "ledger-0", "result": result, "ended": ended}
+        (directory / "ledger-0.json").write_text(json.dumps(one))
+    waivers = tmp_path / "baseline/waivers.yml"
+    waivers.parent.mkdir()
+    waivers.write_text("hardening_waivers:\n  - {rule: x, owner: me, reason: y, expires: 2026-12-10}\n")
+    found = read_evidence(tmp_path / "evidence", tmp_path / "baseline")
+    assert found.patched == {"ledger-0": datetime(2026, 11, 1, 3, tzinfo=UTC)}, "a failed run does not count"
+    assert [waiver["rule"] for waiver in found.waivers] == ["x"]
+    assert (found.connections, found.lost, found.scanned, found.baseline) == (None, (), {}, {})
+
+
+def test_the_evidence_of_this_checkout_can_be_read(plan):
+    data = report.gather(plan, planned(plan), now=NOW, evidence=read_evidence(ROOT / "build/evidence"))
+    assert report.render(data, planned(plan))
 
 
 def test_what_a_spec_says_is_shown_and_never_run(plan, tmp_path):

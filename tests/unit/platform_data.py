@@ -2,6 +2,11 @@
 
 from typing import Any
 
+IMAGES = {
+    "ledger-0": "debian-13-postgresql-33",
+    "tariffs-0": "debian-12-tariffs-b0",
+    "cluster-0": "debian-13-kubernetes-2d",
+}
 ADDRESSES = {"ledger-0": "10.120.0.11", "tariffs-0": "10.120.0.12", "cluster-0": "10.120.0.13"}
 
 
@@ -11,7 +16,7 @@ def outputs(driver: str = "nspawn") -> dict[str, Any]:
             name: {
                 "driver": driver,
                 "address": address,
-                "image": "debian-12-tariffs-b0" if name == "tariffs-0" else "debian-13-postgresql-33",
+                "image": IMAGES[name],
                 "workload": name.removesuffix("-0"),
                 "shares_host_kernel": driver == "nspawn",
             }
@@ -49,7 +54,7 @@ def resources() -> list[dict]:
     return [
         {"urn": "urn:pulumi:local::hybrid-platform::pulumi:pulumi:Stack::x", "type": "pulumi:pulumi:Stack"},
         resource("Machine", "ledger-0", outputs={"name": "ledger-0", "data_disk": disk}),
-        resource("Machine", "tariffs-0", outputs={"name": "tariffs-0", "data_disk": ""}),
+        resource("Machine", "tariffs-0", outputs={"name": "tariffs-0", "data_disk": "", "cpu": 0.25}),
         configuration("ledger-0", 5432),
         configuration("tariffs-0", 7070),
         resource("Playbook", "workloads", inputs={"inventory": {"all": {"hosts": {}}}, "variables": {}}),

@@ -166,12 +166,13 @@ def test_a_workload_on_two_machines_is_thinned_and_not_down():
     assert (lost.down, lost.thinned) == (("worker",), ("web",))
 
 
-def test_a_noisy_machine_slows_all_of_its_host_and_names_what_nothing_limits():
+def test_a_noisy_machine_slows_its_own_takes_its_share_from_its_host_and_names_what_nothing_limits():
     pods = objects()["pods"]
     del pods[2]["spec"]["containers"][0]["resources"]
     noisy = loss(estate(pods=pods), "cluster-0")
-    assert noisy.slowed == ("ledger", "tariffs", "web", "worker"), "one host carries every local machine"
-    assert noisy.unlimited == ("worker",)
+    assert (noisy.slowed, noisy.unlimited) == (("web", "worker"), ("worker",))
+    assert noisy.neighbours == ("ledger", "tariffs"), "one host carries every local machine"
+    assert (noisy.takes, loss(estate(), "tariffs-0").takes) == (None, 0.25)
 
 
 def test_the_reference_platform_is_within_its_budget_and_a_weaker_wall_is_not(plan):

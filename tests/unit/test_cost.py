@@ -5,8 +5,10 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
+from pydantic import ValidationError
 
-from infra.insight.cost import Need, cost, pack, price_table
+from infra.insight.cost import PRICES, MachineType, Need, Prices, cost, pack, price_table
 from infra.insight.usage import Samples, UsageError, p95, proposals, read_export
 from infra.placement import place
 from infra.spec import load_spec
@@ -23,7 +25,13 @@ def plan():
 @pytest.fixture
 def prices():
     return price_table().model_copy(
-        update={"machines": {"small": (2, 4, 0.05), "large": (8, 32, 0.4)}, "hours_a_month": 100}
+        update={
+            "machines": {
+                "small": MachineType(cpu=2, gib=4, price=0.05, source="memory"),
+                "large": MachineType(cpu=8, gib=32, price=0.4, source="memory"),
+            },
+            "hours_a_month": 100,
+        }
     )
 
 
@@ -72,12 +80,22 @@ def test_totals_add_up(plan):
     assert priced.too_large == ()
 
 
-def test_an_old_price_table_is_stale():
+def test_an_old_price_is_stale_and_a_new_one_beside_it_is_not():
     prices = price_table()
-    last_good_day = prices.as_of + timedelta(days=prices.stale_after_days)
-    assert not prices.is_stale(last_good_day)
-    assert prices.is_stale(last_good_day + timedelta(days=1))
-    assert prices.source.startswith("Amazon") and prices.as_of < date.today()
+    oldest = min(source.day for source in prices.sources.values())
+    last_good_day = oldest + timedelta(days=prices.stale_after_days)
+    assert prices.stale(last_good_day) == {}
+    assert list(prices.stale(last_good_day + timedelta(days=1))) == ["disks"]
+    everything = set(prices.machines) | {"disks", "the control plane"}
+    assert set(prices.stale(date(2030, 1, 1))) == everything
+
+
+def test_every_price_names_where_and_of_which_day_it_was_read():
+    prices = price_table()
+    assert all(source.where and source.day <= date.today() for source in prices.sources.values())
+    nowhere = yaml.safe_load(PRICES.read_text()) | {"disk": {"price": 1, "source": "hearsay"}}
+    with pytest.raises(ValidationError, match="no source is known for the price of disk"):
+        Prices.model_validate(nowhere)
 
 
 def test_p95_is_a_value_that_was_measured():

@@ -2,12 +2,13 @@
 
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from infra.insight.deployed import deployed
-from infra.insight.measure import groups_of, sample
+from infra.insight.measure import groups_of, load, sample
 from tests.unit.platform_data import objects, outputs, resources
 
 MIB = 2**20
@@ -60,3 +61,36 @@ def test_machines_and_pods_are_measured_where_their_groups_are(tmp_path, unified
     assert 0.3 < measured["web"].cpu[0] <= 0.5
     assert measured["ledger"].cpu == (0.0,)
     assert measured["ledger"].memory == (356 * MIB,), "what the kernel could give back at once is not held"
+
+
+class Counting(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/" else 500)
+        self.end_headers()
+
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("path", "good"), [("/", True), ("/broken", False)])
+def test_load_is_steady_counted_and_over_with_its_block(path, good):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Counting) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with load(f"http://127.0.0.1:{server.server_port}{path}", rate=40) as answers:
+                time.sleep(1)
+            asked = answers.good + answers.bad
+            assert 20 <= asked <= 48, "40 a second were asked for, and four more may be under way at the start"
+            assert (answers.good > 0, answers.bad > 0) == (good, not good)
+            time.sleep(0.2)
+            assert answers.good + answers.bad == asked, "something still asks"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("url", ["http://93.184.215.14/", "http://example.com/", "https://[2606:2800:21f::1]/"])
+def test_load_is_put_on_nobody_elses_host(url):
+    with pytest.raises(ValueError, match="load is put on platforms of this host only"), load(url, rate=1):
+        pytest.fail("somebody else's host was asked")

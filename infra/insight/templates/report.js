@@ -2,6 +2,8 @@
 const radii = new Map(JSON.parse(document.getElementById("data").textContent).map((r) => [r.workload, r]));
 const boxes = [...document.querySelectorAll("svg .workload")];
 const marked = [...document.querySelectorAll("tr[data-workload], .decision[data-workload]")];
+const machines = [...document.querySelectorAll("svg .machine")];
+const flows = [...document.querySelectorAll("svg .flow")];
 const told = document.getElementById("told");
 let chosen = null;
 
@@ -20,6 +22,13 @@ function choose(name) {
     box.setAttribute("aria-pressed", String(workload === chosen));
     box.classList.toggle("falls", Boolean(radius && workload in radius.falls));
     box.classList.toggle("exposed", Boolean(radius && radius.exposed.includes(workload)));
+  }
+  for (const machine of machines) {
+    machine.classList.toggle("held", Boolean(radius && radius.machines.includes(machine.dataset.machine)));
+  }
+  for (const { dataset: { source, target }, classList } of flows) {
+    const fallen = radius && (source === chosen || source in radius.falls);
+    classList.toggle("open", Boolean(fallen && radius.exposed.includes(target)));
   }
   for (const element of marked) element.classList.toggle("chosen", element.dataset.workload === chosen);
   told.textContent = radius ? describe(radius) : "Nothing chosen.";
