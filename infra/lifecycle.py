@@ -22,7 +22,7 @@ from rich.table import Table
 from infra.machines import supervisor
 from infra.machines.host import run
 from infra.machines.state import PROJECT, State, state
-from infra.targets.local import network
+from infra.targets.local import host_settings, network
 from toolchain.build import cache_directory
 
 PULUMI = str(PROJECT / ".tools/bin/pulumi")
@@ -68,12 +68,13 @@ def clear_dead_locks(here: State) -> None:
 
 
 def sweep(here: State) -> None:
-    """Remove machines, bridge and state, whether or not Pulumi still knows of them."""
+    """Remove machines, bridge, state and what was changed on the host, whether or not Pulumi still knows of them."""
     for directory in sorted((here.directory / "machines").glob("*")):
         supervisor.stop(directory)
         with contextlib.suppress(FileNotFoundError, TypeError, ValueError):
             supervisor.driver_of(directory).clean_up()
     network.delete({"bridge": here.bridge})
+    host_settings.give_back()
     shutil.rmtree(here.runtime, ignore_errors=True)
     shutil.rmtree(here.directory, ignore_errors=True)
 

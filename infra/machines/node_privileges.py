@@ -42,7 +42,7 @@ ENVIRONMENT: Mapping[str, str] = {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}
 # Tried from inside as root and refused: opening a host disk, loading a module, the kernel's log and memory, groups of
 # other machines, release agents. The tests of the platform try it on every machine.
 PRICE = (
-    "Root inside a stand-in, of the VM tier or of the cluster, can still change the host's kernel settings: systemd "
-    "and containers need CAP_SYS_ADMIN, and whoever has it can mount a second, writable /proc or /sys. "
-    "A real VM has none of this."
+    "Root inside the cluster's stand-in can still change the host's kernel settings: containers need CAP_SYS_ADMIN "
+    "there, and whoever has it can mount a second, writable /proc or /sys. Root in a stand-in of the VM tier cannot: "
+    "it is root of a user namespace. A real VM has none of this."
 )

@@ -11,6 +11,7 @@ from infra.machines import node_privileges
 from infra.machines.cgroup import ControlGroup
 from infra.machines.config import MachineConfig
 from infra.machines.host import run
+from infra.machines.idmap import RANGE, bind_shifted, first_user
 from infra.machines.seed import take_seed
 
 REBOOT_REQUESTED = 133
@@ -33,15 +34,22 @@ class NspawnDriver:
         self._root = directory / "root"
         self._data = directory / "data"
         self._console = directory / "console.log"
+        # A node's pods have users of their own below it, for which one machine's range is too small.
+        self._first_user = 0 if config.kubernetes_node else first_user(config.scope)
         self._cgroup = None if host_has_systemd() else ControlGroup(config.scope)
 
     def prepare(self) -> None:
-        layers = {name: self._root / name for name in ("upper", "work", "merged")}
+        layers = {name: self._root / name for name in ("image", "upper", "work", "merged")}
         for layer in layers.values():
             layer.mkdir(parents=True, exist_ok=True)
-        options = f"lowerdir={self.config.image}/root,upperdir={layers['upper']},workdir={layers['work']}"
+        os.chown(layers["upper"], self._first_user, self._first_user)
+        if self._first_user:
+            bind_shifted(Path(self.config.image) / "root", layers["image"], self._first_user)
+        else:
+            run("mount", "--bind", f"{self.config.image}/root", str(layers["image"]))
+        options = f"lowerdir={layers['image']},upperdir={layers['upper']},workdir={layers['work']}"
         run("mount", "-t", "overlay", "overlay", "-o", options, str(layers["merged"]))
-        take_seed(self._root.parent, layers["merged"])
+        take_seed(self._root.parent, layers["merged"], owner=self._first_user)
         for directory in self._beside_the_overlay().values():
             directory.mkdir(parents=True, exist_ok=True)
         if self.config.data_disk:
@@ -89,9 +97,13 @@ class NspawnDriver:
         command += ["--resolv-conf=off", "--timezone=off", "--link-journal=no", "--settings=no"]
         # read-only: with an interactive console nobody drains, PID 1 can block on it.
         command += ["--console=read-only"]
+        # As a hardened machine would mount it for itself.
+        command += ["--tmpfs=/dev/shm:mode=1777,nosuid,nodev,noexec"]
         command += [] if host_has_systemd() else ["--register=no", "--keep-unit"]
         if self.config.data_disk:
-            command.append(f"--bind={self._data}:/srv/data")
+            command.append(f"--bind={self._data}:/srv/data" + (":idmap" if self._first_user else ""))
+        if self._first_user:
+            command += [f"--private-users={self._first_user}:{RANGE}", "--private-users-ownership=off"]
         command += [f"--bind={there}:{here}" for here, there in self._beside_the_overlay().items()]
         granted = [p.nspawn_argument for p in node_privileges.PRIVILEGES] if self.config.kubernetes_node else []
         withheld = [capability for capability in _WITHHELD if f"--capability={capability}" not in granted]

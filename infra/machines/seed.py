@@ -26,8 +26,12 @@ def prepare_seed(config: MachineConfig, directory: Path, authorized_key: str) ->
         "etc/systemd/network/10-machine.network": _network(config),
         "root/.ssh/authorized_keys": f"{authorized_key}\n",
     }
-    if config.data_disk and config.driver == "qemu":
-        files["etc/fstab"] = "LABEL=data /srv/data ext4 nodev,nosuid 0 2\n"
+    if config.driver == "nspawn":
+        # A machine with users of its own may not remount what was mounted for it.
+        files["etc/fstab"] = "# A container: all is mounted from outside.\n"
+    elif config.data_disk:
+        image = Path(config.image) / "root/etc/fstab"
+        files["etc/fstab"] = image.read_text() + "LABEL=data /srv/data ext4 nodev,nosuid 0 2\n"
     for name, text in files.items():
         file = seed / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -40,15 +44,16 @@ def prepare_seed(config: MachineConfig, directory: Path, authorized_key: str) ->
     return (seed / f"{_HOST_KEY}.pub").read_text().strip()
 
 
-def take_seed(directory: Path, root: Path) -> None:
-    """Move the files into the root, once."""
+def take_seed(directory: Path, root: Path, *, owner: int = 0) -> None:
+    """Move the files into the root, once; `owner` is the user who is root in the machine."""
     seed = directory / "seed"
     if seed.exists():
         # Some of an image's own are links (resolv.conf), which would be written through.
         for file in (p for p in seed.rglob("*") if p.is_file()):
             (root / file.relative_to(seed)).unlink(missing_ok=True)
+        (seed / "srv/data").mkdir(parents=True)
+        run("chown", "--recursive", f"{owner}:{owner}", str(seed))
         run("cp", "--archive", f"{seed}/.", str(root))
-        (root / "srv/data").mkdir(parents=True, exist_ok=True)
         shutil.rmtree(seed)
 
 

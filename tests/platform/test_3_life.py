@@ -98,6 +98,20 @@ def test_a_killed_pod_comes_back(platform, entry):
     assert not before & after
 
 
+def test_a_volume_outlives_its_pod(platform):
+    # Nobody has asked for this amount before, also not on a platform that was kept.
+    asked = {"script": "def price(amount):\n  return amount * 2", "arguments": {"amount": time.time_ns()}}
+    eventually("the worker answers", lambda: platform.request("/scripts", asked).status == 200)
+    before = platform.objects("pods", "--namespace", "worker")
+    platform.kubectl("delete", "pods", "--namespace", "worker", "--all", "--now")
+    eventually("the worker answers again", lambda: platform.request("/scripts", asked).status == 200)
+    after = platform.objects("pods", "--namespace", "worker")
+    assert not {pod["metadata"]["uid"] for pod in before} & {pod["metadata"]["uid"] for pod in after}
+    again = platform.request("/scripts", asked).body
+    assert again.get("kept") is True, f"the new pod does not know what the former came to: {again}"
+    assert again["result"] == 2 * asked["arguments"]["amount"]
+
+
 def test_a_machine_that_reboots_comes_back(platform, entry):
     tariffs = platform.host("tariffs-0")
     before = booted(tariffs)

@@ -1,14 +1,19 @@
 """Down leaves nothing. Runs last: there is no platform after it."""
 
+import json
 import subprocess
 from pathlib import Path
 
 from infra.machines.state import State
+from infra.targets.local.host_settings import BEFORE
 
 
 def test_down_removes_every_trace(platform, request):
     here = State(platform.state)
+    before = json.loads(BEFORE.read_text())
     platform.down()
+    if not list(Path("/sys/class/net").glob("hp-*")):
+        assert {setting: int((Path("/proc/sys") / setting).read_text()) for setting in before} == before
     assert not platform.state.exists()
     assert not here.runtime.exists()
     assert here.bridge not in subprocess.run(["ip", "link"], capture_output=True, text=True).stdout

@@ -18,11 +18,12 @@ func main() {
 		os.Exit(runChild(os.Stdin, os.Stdout))
 	}
 	metrics, mux := service.NewMetrics(), http.NewServeMux()
+	kept := results{service.Environment("DATA_DIRECTORY", "/data")}
 	mux.Handle("GET /healthz", service.Check(service.Alive))
 	mux.Handle("GET /readyz", service.Check(service.Alive))
 	mux.Handle("GET /metrics", metrics)
 	mux.Handle("GET /kernel", service.Handler(kernel))
-	mux.Handle("POST /run", service.Handler(newRunner(defaultLimits).handle))
+	mux.Handle("POST /run", service.Handler(newRunner(defaultLimits, kept).handle))
 	if err := service.Serve(context.Background(), service.Port("PORT", 8081), metrics.Observe(mux)); err != nil {
 		slog.Error("worker ended", "error", err)
 		os.Exit(1)

@@ -49,14 +49,18 @@ type outcome struct {
 	Output string          `json:"output,omitempty"`
 	Steps  uint64          `json:"steps"`
 	Error  string          `json:"error,omitempty"`
+	Kept   bool            `json:"kept,omitempty"`
 }
 
 type runner struct {
-	limits limits
-	slots  chan struct{}
+	limits  limits
+	slots   chan struct{}
+	results results
 }
 
-func newRunner(limits limits) *runner { return &runner{limits, make(chan struct{}, limits.AtOnce)} }
+func newRunner(limits limits, results results) *runner {
+	return &runner{limits, make(chan struct{}, limits.AtOnce), results}
+}
 
 func (r *runner) handle(httpRequest *http.Request) (any, error) {
 	var asked request
@@ -66,6 +70,14 @@ func (r *runner) handle(httpRequest *http.Request) (any, error) {
 	if strings.TrimSpace(asked.Script) == "" {
 		return nil, service.Fail(http.StatusBadRequest, "script is empty")
 	}
+	task := job{asked, r.limits}
+	key, err := keyOf(task)
+	if err != nil {
+		return nil, err
+	}
+	if result, found := r.results.find(key); found {
+		return result, nil
+	}
 	queue, cancel := context.WithTimeout(httpRequest.Context(), r.limits.Time)
 	defer cancel()
 	select {
@@ -74,17 +86,22 @@ func (r *runner) handle(httpRequest *http.Request) (any, error) {
 	case <-queue.Done():
 		return nil, service.Fail(http.StatusServiceUnavailable, "too many scripts are running")
 	}
-	return r.run(httpRequest.Context(), asked)
+	result, err := r.run(httpRequest.Context(), task)
+	if err != nil {
+		return nil, err
+	}
+	r.results.keep(key, result)
+	return result, nil
 }
 
 // run starts the script in a child process. Steps alone bound neither memory nor the time of one huge operation;
 // a process can be limited and killed from outside.
-func (r *runner) run(ctx context.Context, asked request) (any, error) {
+func (r *runner) run(ctx context.Context, task job) (outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.limits.Time)
 	defer cancel()
-	input, err := json.Marshal(job{asked, r.limits})
+	input, err := json.Marshal(task)
 	if err != nil {
-		return nil, err
+		return outcome{}, err
 	}
 	var stdout, stderr bytes.Buffer
 	child := exec.CommandContext(ctx, "/proc/self/exe", childArgument)
@@ -93,18 +110,18 @@ func (r *runner) run(ctx context.Context, asked request) (any, error) {
 	err = child.Run()
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return nil, service.Fail(http.StatusUnprocessableEntity, "the script ran longer than %s", r.limits.Time)
+		return outcome{}, service.Fail(http.StatusUnprocessableEntity, "the script ran longer than %s", r.limits.Time)
 	case err != nil && outOfMemory(stderr.String()):
-		return nil, service.Fail(http.StatusUnprocessableEntity, "the script used more than %d MiB", r.limits.Memory>>20)
+		return outcome{}, service.Fail(http.StatusUnprocessableEntity, "the script used more than %d MiB", r.limits.Memory>>20)
 	case err != nil:
-		return nil, fmt.Errorf("script process: %w: %.500s", err, stderr.String())
+		return outcome{}, fmt.Errorf("script process: %w: %.500s", err, stderr.String())
 	}
 	var result outcome
 	if err := json.Unmarshal(stdout.Bytes(), &result); err != nil {
-		return nil, fmt.Errorf("script process answered %.200q: %w", stdout.String(), err)
+		return outcome{}, fmt.Errorf("script process answered %.200q: %w", stdout.String(), err)
 	}
 	if result.Error != "" {
-		return nil, service.Fail(http.StatusUnprocessableEntity, "%s", result.Error)
+		return outcome{}, service.Fail(http.StatusUnprocessableEntity, "%s", result.Error)
 	}
 	return result, nil
 }

@@ -30,7 +30,7 @@ func post(t *testing.T, limits limits, script, arguments string) (int, outcome) 
 		t.Fatal(err)
 	}
 	recorder := httptest.NewRecorder()
-	handler := service.Handler(newRunner(limits).handle)
+	handler := service.Handler(newRunner(limits, results{}).handle)
 	handler.ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, "/run", strings.NewReader(string(body))))
 	var answer outcome
 	if err := json.Unmarshal(recorder.Body.Bytes(), &answer); err != nil {
@@ -98,7 +98,7 @@ func TestAScriptCannotTakeMoreThanItsLimits(t *testing.T) {
 func TestScriptsBeyondTheSlotsAreTurnedAway(t *testing.T) {
 	tight := defaultLimits
 	tight.Time = 100 * time.Millisecond
-	busy := newRunner(tight)
+	busy := newRunner(tight, results{})
 	for range tight.AtOnce {
 		busy.slots <- struct{}{}
 	}
@@ -121,5 +121,54 @@ func TestKernelIsTheOneThatTheProcessSees(t *testing.T) {
 	}
 	if got := answer.(map[string]string)["release"]; got != strings.TrimSpace(string(want)) {
 		t.Fatalf("got %q, want %q", got, want)
+	}
+}
+
+func TestTheSameScriptRunsOnceAlsoForAnotherPod(t *testing.T) {
+	disk := results{t.TempDir()}
+	ask := func(amount string) outcome {
+		body := `{"script": "def price(amount):\n  return amount * 2", "arguments": {"amount": ` + amount + `}}`
+		recorder := httptest.NewRecorder()
+		service.Handler(newRunner(defaultLimits, disk).handle).ServeHTTP(
+			recorder, httptest.NewRequest(http.MethodPost, "/run", strings.NewReader(body)))
+		var answer outcome
+		if err := json.Unmarshal(recorder.Body.Bytes(), &answer); err != nil || recorder.Code != http.StatusOK {
+			t.Fatalf("%d %s %v", recorder.Code, recorder.Body, err)
+		}
+		return answer
+	}
+	if first := ask("3"); first.Kept {
+		t.Fatal("kept before it was ever run")
+	}
+	if second := ask("3"); !second.Kept || string(second.Result) != "6" {
+		t.Errorf("got %+v, want the kept 6", second)
+	}
+	if other := ask("4"); other.Kept || string(other.Result) != "8" {
+		t.Errorf("got %+v, want a fresh 8", other)
+	}
+}
+
+func TestASlotBelongsToWhoWasThereLast(t *testing.T) {
+	disk := results{t.TempDir()}
+	first, second := "abc1", "abc2"
+	disk.keep(first, outcome{Steps: 1})
+	disk.keep(second, outcome{Steps: 2})
+	if _, found := disk.find(first); found {
+		t.Error("a result was given out for another script")
+	}
+	if result, found := disk.find(second); !found || result.Steps != 2 {
+		t.Errorf("got %+v, %t", result, found)
+	}
+	files, err := os.ReadDir(disk.directory)
+	if err != nil || len(files) != 1 {
+		t.Errorf("got %d files, %v; want the one slot", len(files), err)
+	}
+}
+
+func TestWithoutADiskNothingIsKept(t *testing.T) {
+	disk := results{t.TempDir() + "/absent"}
+	disk.keep("abc1", outcome{Steps: 1})
+	if _, found := disk.find("abc1"); found {
+		t.Error("found a result that could not be kept")
 	}
 }

@@ -45,7 +45,7 @@ class LocalTarget:
                 here.bridge,
                 str(network_range),
                 gateway(network_range),
-                pulumi.ResourceOptions(depends_on=[HostSettings("host-settings", here.bridge)]),
+                pulumi.ResourceOptions(depends_on=[HostSettings("host-settings")]),
             ),
             ssh_key=SshKey("ssh-key", str(key_path(here))),
         )

@@ -11,6 +11,7 @@ import pulumi
 from infra.inventory import CONTROL_PLANE, Inventory
 from infra.placement import Runtime
 from infra.targets.local.context import CLUSTER_MACHINE, Context
+from infra.targets.local.data_disk import DataDisk
 from infra.targets.local.golden_image import GoldenImage
 from infra.targets.local.machine import Machine
 from infra.targets.local.playbook import Playbook
@@ -22,9 +23,13 @@ PROGRAMS = ("kubernetes", "containerd", "runc", "cni-plugins", "kube-router", "g
 SYSTEM_RESERVE = 1792 * 2**20
 """Bytes for the control plane and the node's own programs; measured: they use about 1.05 GB."""
 
+FILE_SYSTEM_OWN = 64 * 2**20
+"""Bytes of a disk that are no volume's: inodes and journal."""
+
 
 class Cluster(pulumi.ComponentResource):
     """Attributes:
+    data_disk: what the persistent volumes lie on; none where no workload asks for one.
     kubeconfig: an administrator's, as text (secret).
     bound: the run after which the cluster takes workloads, and only those that were decided.
     """
@@ -41,6 +46,8 @@ class Cluster(pulumi.ComponentResource):
         image = GoldenImage("debian-13-kubernetes", "debian-13", roles, child)
         elastic = context.plan.on(Runtime.CONTAINER, Runtime.MICROVM)
         wanted = sum(w.resources.memory * max(1, w.replicas) for w in elastic.values())
+        volumes = {name: w.resources.disk for name, w in elastic.items() if w.resources.disk}
+        self.data_disk = self._data_disk(context, sum(volumes.values()), child)
         self.machine = Machine(
             CLUSTER_MACHINE,
             machine_inputs(
@@ -50,6 +57,7 @@ class Cluster(pulumi.ComponentResource):
                 image=image,
                 memory=SYSTEM_RESERVE + 2 * wanted,
                 cpu=float(os.cpu_count() or 1),
+                data_disk=self.data_disk.path if self.data_disk else "",
                 kubernetes_node=True,
             ),
             pulumi.ResourceOptions(parent=self, depends_on=[context.network]),
@@ -64,6 +72,7 @@ class Cluster(pulumi.ComponentResource):
                 "kubernetes_control_plane_kubeconfig_destination": str(kubeconfig),
                 "kubernetes_node_image_archives": images.archives,
                 "kubernetes_node_pause_image": images.references["pause"],
+                "kubernetes_node_volumes": [_volume_path(name) for name in volumes],
             },
             [self.machine.instance_id, programs.keys],
             child,
@@ -76,6 +85,7 @@ class Cluster(pulumi.ComponentResource):
                 "cluster_services_kubeconfig": str(kubeconfig),
                 "cluster_services_dns_image": images.references["coredns"],
                 "cluster_services_image_pull_policy": "Never",
+                "cluster_services_volumes": [_volume(name, size) for name, size in volumes.items()],
             },
             [self.machine.instance_id],
             pulumi.ResourceOptions(parent=self, depends_on=[configured]),
@@ -93,6 +103,28 @@ class Cluster(pulumi.ComponentResource):
         )
         self.kubeconfig = pulumi.Output.secret(configured.urn.apply(lambda _: _text(kubeconfig)))
         self.register_outputs({})
+
+    def _data_disk(self, context: Context, size: int, opts: pulumi.ResourceOptions) -> DataDisk | None:
+        """One disk beneath all volumes: they outlive their pods, and the machine's root."""
+        if not size:
+            return None
+        path = context.state.data_disk(CLUSTER_MACHINE)
+        return DataDisk(f"{CLUSTER_MACHINE}-data", str(path), size + FILE_SYSTEM_OWN, opts)
+
+
+def _volume_path(workload: str) -> str:
+    return f"/srv/data/{workload}"
+
+
+def _volume(workload: str, size: int) -> dict[str, Any]:
+    """For the claim `data` that the role cluster_workloads makes in the workload's namespace, and for no other."""
+    return {
+        "name": workload,
+        "size": str(size),
+        "path": _volume_path(workload),
+        "node": CLUSTER_MACHINE,
+        "claim": f"{workload}/data",
+    }
 
 
 def localhost(machines: Inventory | None = None) -> dict[str, Any]:

@@ -1,7 +1,10 @@
-"""The few kernel settings of this host without which its machines cannot work; given back by `down`."""
+"""The few kernel settings of this host without which its machines cannot work; the last platform gives them back."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 from pathlib import Path
 
 import pulumi
@@ -13,56 +16,64 @@ REPLACE_ON: tuple[str, ...] = ()
 NEEDED = {
     # Machines reach the world through the host.
     "net/ipv4/ip_forward": 1,
-    # Stand-ins share the host's count; a systemd takes about a dozen, a Kubernetes node some thirty, and the
-    # usual 128 are soon used up: containerd then starts without its CRI, with one warning in its log.
+    # A Kubernetes node's stand-in shares the host's count and takes some thirty; the usual 128 are soon used up:
+    # containerd then starts without its CRI, with one warning in its log.
     "fs/inotify/max_user_instances": 1024,
     "fs/inotify/max_user_watches": 131072,
 }
+# What they were before any platform. Gone with the next boot, as what was changed is.
+BEFORE = Path("/run/hybrid-platform/host-settings.json")
 _SYSCTL = Path("/proc/sys")
 
 
 class HostSettings(Resource, module="local", name="HostSettings"):
-    """Raises settings below `needed`; never lowers one.
+    """Raises settings below `needed`; never lowers one."""
 
-    Attributes:
-        before: what each was before this platform.
-    """
-
-    before: pulumi.Output[dict[str, int]]
-
-    def __init__(self, name: str, bridge: str, opts: pulumi.ResourceOptions | None = None) -> None:
-        inputs = {"name": name, "bridge": bridge, "needed": NEEDED, "before": None}
-        super().__init__(ModuleProvider(__name__), name, inputs, opts)
+    def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(ModuleProvider(__name__), name, {"name": name, "needed": NEEDED}, opts)
 
 
 def create(inputs: Values) -> Values:
-    before = {setting: _read(setting) for setting in inputs["needed"]}
-    _raise(inputs["needed"])
-    return {"before": before}
+    _remember({setting: _read(setting) for setting in inputs["needed"]})
+    for setting, value in inputs["needed"].items():
+        if _read(setting) < value:
+            _write(setting, value)
+    return {}
 
 
 def update(inputs: Values, old: Values) -> Values:
-    before = {setting: old["before"].get(setting, _read(setting)) for setting in inputs["needed"]}
-    _raise(inputs["needed"])
-    return {"before": before}
+    return create(inputs)
 
 
 def delete(outputs: Values) -> None:
-    others = [p for p in Path("/sys/class/net").glob("hp-*") if p.name != outputs["bridge"]]
-    if not others:
-        for setting, value in outputs["before"].items():
-            (_SYSCTL / setting).write_text(f"{value}\n")
+    give_back()
+
+
+def give_back() -> None:
+    """Undo it, unless another platform's bridge is still there."""
+    if BEFORE.exists() and not list(Path("/sys/class/net").glob("hp-*")):
+        for setting, value in json.loads(BEFORE.read_text()).items():
+            _write(setting, value)
+        BEFORE.unlink(missing_ok=True)
 
 
 def is_intact(outputs: Values) -> bool:
     return all(_read(setting) >= value for setting, value in outputs["needed"].items())
 
 
-def _raise(needed: dict[str, int]) -> None:
-    for setting, value in needed.items():
-        if _read(setting) < value:
-            (_SYSCTL / setting).write_text(f"{value}\n")
+def _remember(values: dict[str, int]) -> None:
+    """Once: what a second platform finds is what the first one made of it."""
+    BEFORE.parent.mkdir(exist_ok=True)
+    unfinished = BEFORE.with_name(f".{BEFORE.name}.{os.getpid()}")
+    unfinished.write_text(json.dumps(values))
+    with contextlib.suppress(FileExistsError):
+        os.link(unfinished, BEFORE)
+    unfinished.unlink()
 
 
 def _read(setting: str) -> int:
     return int((_SYSCTL / setting).read_text())
+
+
+def _write(setting: str, value: int) -> None:
+    (_SYSCTL / setting).write_text(f"{value}\n")
