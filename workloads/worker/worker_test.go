@@ -30,7 +30,7 @@ func post(t *testing.T, limits limits, script, arguments string) (int, outcome) 
 		t.Fatal(err)
 	}
 	recorder := httptest.NewRecorder()
-	handler := service.Handler(newRunner(limits, results{}).handle)
+	handler := service.Handler(newRunner(limits, results{t.TempDir()}).handle)
 	handler.ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, "/run", strings.NewReader(string(body))))
 	var answer outcome
 	if err := json.Unmarshal(recorder.Body.Bytes(), &answer); err != nil {
@@ -98,7 +98,7 @@ func TestAScriptCannotTakeMoreThanItsLimits(t *testing.T) {
 func TestScriptsBeyondTheSlotsAreTurnedAway(t *testing.T) {
 	tight := defaultLimits
 	tight.Time = 100 * time.Millisecond
-	busy := newRunner(tight, results{})
+	busy := newRunner(tight, results{t.TempDir()})
 	for range tight.AtOnce {
 		busy.slots <- struct{}{}
 	}
