@@ -112,10 +112,10 @@ def over_budget(plan: Plan, estate: Estate) -> list[str]:
     for radius in radii(estate):
         allowed = plan.spec.budgets.blast_radius.get(radius.runtime)
         if allowed is not None and radius.size > allowed:
+            fall = "1 other workload falls" if radius.size == 1 else f"{radius.size} other workloads fall"
             with_it = ", ".join(radius.falls)
             lines.append(
-                f"{radius.workload} ({radius.runtime.value}): {radius.size} other workloads fall with it ({with_it}), "
-                f"the budget allows {allowed}"
+                f"{radius.workload} ({radius.runtime.value}): {fall} with it ({with_it}), the budget allows {allowed}"
             )
     return lines
 

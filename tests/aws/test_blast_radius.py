@@ -277,6 +277,13 @@ def test_a_condition_on_a_tag_is_checked_and_any_other_is_taken_to_hold(workload
     assert allows(policy_, "ec2:AttachVolume", "v", {"hybrid:workload": workload} if workload else {}) is allowed
 
 
+def test_a_tag_that_is_not_there_is_like_nothing():
+    anything = {"StringLike": {"aws:ResourceTag/hybrid:workload": "*"}}
+    policy_ = [{"Effect": "Allow", "Action": "ec2:AttachVolume", "Resource": "*", "Condition": anything}]
+    assert allows(policy_, "ec2:AttachVolume", "v", {"hybrid:workload": "ledger"})
+    assert not allows(policy_, "ec2:AttachVolume", "v", {})
+
+
 def test_a_service_is_no_role():
     document = {"Statement": {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}}}
     assert not trusts(document, "arn:aws:iam::1:role/x")

@@ -1,10 +1,8 @@
-"""The cluster refuses what was not decided: every trial is a server-side dry run, so that nothing is made."""
+"""The cluster refuses what was not decided: every trial is a server-side dry run, so that no pod is made."""
 
 import json
 
 import pytest
-
-pytestmark = pytest.mark.looks_only
 
 DIGEST = "@sha256:" + "0" * 64
 
@@ -38,26 +36,45 @@ def refusal(platform):
     return ask
 
 
+@pytest.mark.looks_only
 def test_a_pod_as_decided_is_taken(refusal):
     assert refusal("web") == ""
     assert refusal("worker", runtimeClassName="gvisor") == ""
 
 
+@pytest.mark.looks_only
 def test_an_untrusted_workload_is_refused_outside_its_sandbox(refusal):
     assert "was decided to run in a microVM" in refusal("worker")
 
 
+@pytest.mark.looks_only
 def test_a_container_is_refused_in_a_runtime_that_nobody_decided(refusal):
     assert "was decided to run in a container" in refusal("web", runtimeClassName="gvisor")
 
 
+@pytest.mark.looks_only
 def test_a_namespace_without_a_decision_is_refused(refusal):
     assert "nobody decided where default runs" in refusal("default", serviceAccountName="default")
 
 
+@pytest.mark.looks_only
 def test_an_image_without_digest_is_refused(refusal):
     assert "images must be named by digest: localhost/trial:1" in refusal("web", image="localhost/trial:1")
 
 
+@pytest.mark.looks_only
 def test_a_writable_root_is_refused(refusal):
     assert "root file systems must be read-only: trial" in refusal("web", read_only=False)
+
+
+def test_a_namespace_of_somebody_else_asks_for_its_runtime_by_a_label(platform, refusal):
+    """For workloads that platform.yaml does not know; this makes a namespace, so it leaves a user's platform alone."""
+    labels = {"hybrid.platform/runtime": "microvm", "pod-security.kubernetes.io/enforce": "restricted"}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "labelled", "labels": labels}}
+    platform.kubectl("create", "--filename=-", stdin=json.dumps(namespace))
+    try:
+        plain = refusal("labelled", serviceAccountName="default")
+        assert "was decided to run in a microVM" in plain
+        assert refusal("labelled", serviceAccountName="default", runtimeClassName="gvisor") == ""
+    finally:
+        platform.kubectl("delete", "namespace", "labelled", "--wait=false")
