@@ -45,6 +45,11 @@ def recording(stack: str) -> Recording:
 
 
 @pytest.fixture(scope="session")
+def dev_recording() -> Recording:
+    return recorded("aws-dev")
+
+
+@pytest.fixture(scope="session")
 def deployed(recording: Recording) -> Deployment:
     return recording.deployment
 
