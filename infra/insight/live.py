@@ -137,7 +137,8 @@ def cluster_objects(kubeconfig: str) -> dict[str, list[Any]]:
             return {kind: _list(api, kind) for kind in KINDS}
     except (client.ApiException, config.ConfigException, HTTPError) as error:
         reason = getattr(error, "reason", None) or error
-        raise NotDeployedError(f"the cluster cannot be looked at: {reason}") from None
+        words = f"the cluster cannot be looked at from here; --state and --objects take it from files ({reason})"
+        raise NotDeployedError(words) from None
 
 
 def _list(api: Any, kind: str) -> list[Any]:
