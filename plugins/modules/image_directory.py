@@ -99,9 +99,12 @@ class Refused(Exception):
 
 
 def mounted(path):
-    """Whether the path, or something below it, is mounted or is a layer of a mount, in any mount namespace."""
+    """Whether something below the path is mounted or is a layer of a mount, in any mount namespace.
+
+    By its name alone: where a bind mount is listed its path begins at the root of its file system, wherever that is.
+    """
     seen = set()
-    needle = path.replace(" ", "\\040") + os.sep
+    needle = f"/{os.path.basename(path)}/"
     for process in glob.glob("/proc/[0-9]*"):
         with contextlib.suppress(OSError):
             namespace = os.readlink(f"{process}/ns/mnt")
