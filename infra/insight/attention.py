@@ -54,7 +54,8 @@ def _of_the_checks(checked: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]
 def _of_upkeep(data: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for image in data["images"]:
         if image["state"] == "expired":
-            yield "bad", f"image {image['name']} has expired on {image['expires'][:10]}", "care"
+            on_it = ", ".join(image["machines"]) or "no machine"
+            yield "bad", f"image {image['name']} has expired on {image['expires'][:10]}; {on_it} runs on it", "care"
         elif image["state"] == "expires soon":
             yield "warn", f"image {image['name']} expires in {image['days_left']} days", "care"
     for waiver in data["waivers"]:

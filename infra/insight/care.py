@@ -102,7 +102,8 @@ def _of_inventory(stack: Stack | None) -> Iterable[Mapping[str, Any]]:
 
 
 def images(stack: Stack | None, now: datetime) -> list[dict[str, Any]]:
-    """Age and expiry of the golden images in the stack, from the manifests beside them."""
+    """Age and expiry of the golden images in the stack, from the manifests beside them, and who runs on them."""
+    started_from = {name: facts["image"] for name, facts in stack.outputs["machines"].items()} if stack else {}
     rows = []
     for name, known in _manifests(stack):
         built, expires = _time(known, "built"), _time(known, "expires")
@@ -116,6 +117,7 @@ def images(stack: Stack | None, now: datetime) -> list[dict[str, Any]]:
                 "days_left": left,
                 "state": "unknown" if left is None else _state(left, IMAGE_SOON_DAYS),
                 "packages": len(known.get("packages", ())),
+                "machines": sorted(m for m, image in started_from.items() if image.rpartition("-")[0] == name),
             }
         )
     return rows

@@ -66,12 +66,12 @@ def of_plan(plan):
 
 
 def of_stack(plan, images: Path):
-    for name, expires in (("debian-13-postgresql", "2026-12-23"), ("debian-12-tariffs", "2026-11-20")):
+    for name, expires in (("debian-13-postgresql-33", "2026-12-23"), ("debian-12-tariffs-b0", "2026-11-20")):
         (images / name).mkdir(exist_ok=True)
         manifest = {"built": "2026-11-01T00:00:00+00:00", "expires": f"{expires}T00:00:00+00:00", "packages": [{}]}
         (images / name / "manifest.json").write_text(json.dumps(manifest))
     golden = [
-        resource("GoldenImage", path.name, outputs={"name": path.name, "path": str(path)})
+        resource("GoldenImage", path.name, outputs={"name": path.name.rpartition("-")[0], "path": str(path)})
         for path in sorted(images.iterdir())
     ]
     stack = Stack("local", outputs(), [*resources(), *golden], kubeconfig="")
@@ -224,6 +224,7 @@ def test_the_page_of_a_stack_shows_what_runs_out_and_what_differs(plan, tmp_path
         "debian-12-tariffs": "expired",
         "debian-13-postgresql": "current",
     }
+    assert [image["machines"] for image in data["images"] if image["state"] == "expired"] == [["tariffs-0"]]
     assert "nspawn stands here for a VM" in html
     assert "11 of 12 connections" in html and "worker → ledger:5432 is open" in html
     assert data["drift"] == {"placement": [], "open_but_not_meant": [], "meant_but_closed": []}
