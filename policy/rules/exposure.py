@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
 from typing import Any
 
@@ -20,7 +20,8 @@ def is_world(cidr: Any) -> bool:
 
 @rule
 def nothing_is_open_to_the_world(deployment: Deployment) -> Iterator[Violation]:
-    """The whole internet comes in at one place: port 443 of the load balancer. Nothing goes out to it at all."""
+    """The whole internet comes in at one place: port 443 of the load balancer. Nothing goes out to it, or where there
+    is NAT on the same port."""
     front = {
         group
         for balancer in deployment.of("lb/loadBalancer")
@@ -32,8 +33,11 @@ def nothing_is_open_to_the_world(deployment: Deployment) -> Iterator[Violation]:
             at_the_front = rule_.props["securityGroupId"] in front
             if not (at_the_front and (rule_.props.get("fromPort"), rule_.props.get("toPort")) == (HTTPS, HTTPS)):
                 yield violation(rule_, f"lets the world in to port {rule_.props.get('fromPort')}")
+    ports_out = {HTTPS} if deployment.of("ec2/natGateway") else set()
     for rule_ in deployment.of("vpc/securityGroupEgressRule"):
-        if is_world(rule_.props.get("cidrIpv4")) or is_world(rule_.props.get("cidrIpv6")):
+        ports = {rule_.props.get("fromPort"), rule_.props.get("toPort")}
+        to_the_world = is_world(rule_.props.get("cidrIpv4")) or is_world(rule_.props.get("cidrIpv6"))
+        if to_the_world and not ports <= ports_out:
             yield violation(rule_, "lets everything out")
 
 
@@ -73,6 +77,31 @@ def nobody_logs_in_by_network(deployment: Deployment) -> Iterator[Violation]:
     for template in deployment.of("ec2/launchTemplate", "ec2/instance"):
         if template.props.get("keyName"):
             yield violation(template, "has an SSH key pair")
+
+
+@rule
+def access_lists_stand_behind_the_groups(deployment: Deployment) -> Iterator[Violation]:
+    """Every subnet has a network ACL of ours, and none takes SSH or RDP from the internet: what a mistake in a security
+    group would open stays shut. The VPC's own list, which lets everything through, is emptied."""
+    lists = deployment.of("ec2/networkAcl")
+    for subnet in deployment.of("ec2/subnet"):
+        if not any(subnet.urn in acl.depends_on for acl in lists):
+            yield violation(subnet, "has the VPC's own network ACL")
+    if deployment.of("ec2/vpc") and not deployment.of("ec2/defaultNetworkAcl"):
+        yield Violation("the VPC's default network ACL lets everything through; adopt it without entries")
+    for acl in (*lists, *deployment.of("ec2/defaultNetworkAcl")):
+        for port in ADMINISTRATION:
+            if _admits_the_world(acl.props.get("ingress") or (), port):
+                yield violation(acl, f"lets the world in to port {port}")
+
+
+def _admits_the_world(entries: Iterable[Any], port: int) -> bool:
+    """As the network decides: the first entry that fits."""
+    for entry in sorted(entries, key=lambda entry: entry.get("ruleNo") or 0):
+        all_ports = str(entry.get("protocol")) == "-1"
+        if is_world(entry.get("cidrBlock")) and (all_ports or entry["fromPort"] <= port <= entry["toPort"]):
+            return bool(entry.get("action") == "allow")
+    return False
 
 
 @rule

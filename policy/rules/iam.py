@@ -42,6 +42,14 @@ UNRESTRICTABLE = {
 }
 # Conditions that tie an anonymous principal to this account or to this network.
 BOUNDS = ("aws:PrincipalAccount", "kms:CallerAccount", "aws:SourceVpce", "aws:SourceArn", "aws:SourceAccount")
+# And what ties a service to it, when it acts for somebody: or it is a deputy that anybody can confuse.
+ON_BEHALF = (*BOUNDS, "kms:EncryptionContext:", "aws:RequestTag/eks-cluster-arn")
+# Services that AWS gives no such condition, each with what holds it instead.
+TRUSTED_SERVICES = {
+    "ec2.amazonaws.com",  # hands a role to machines of its own account only
+    "events.amazonaws.com",  # publishes to a topic without saying for whom; it can do nothing else there
+    "logdelivery.elasticloadbalancing.amazonaws.com",  # writes below the account's number, which the statement names
+}
 FORBIDDEN_MANAGED = ("AdministratorAccess", "PowerUserAccess", "FullAccess", "IAMFull")
 
 
@@ -76,6 +84,7 @@ def lint(document: Any, *, kind: str, own_resource: bool = False) -> Iterator[st
                 yield f"allows {', '.join(loose)} on every resource there is"
         if kind != "identity":
             yield from _principals(statement, bounded)
+            yield from _deputies(statement)
         if kind == "resource" and not own_resource and "*" in listed(statement.get("Resource")):
             yield "is about every resource there is"
 
@@ -98,6 +107,14 @@ def _principals(statement: dict[str, Any], bounded: bool) -> Iterator[str]:
         leads_anywhere = "*" in listed(statement.get("Resource", "*"))
         if not bounded and leads_anywhere:
             yield "is for everybody in the world"
+
+
+def _deputies(statement: dict[str, Any]) -> Iterator[str]:
+    principal = statement.get("Principal")
+    services = set(listed(principal.get("Service") or [])) if isinstance(principal, dict) else set()
+    if not any(condition in str(statement.get("Condition", {})) for condition in ON_BEHALF):
+        for service in sorted(services - TRUSTED_SERVICES):
+            yield f"lets {service} act for anybody: it names no account"
 
 
 def documents(deployment: Deployment) -> Iterator[tuple[Resource, str, str]]:

@@ -79,7 +79,7 @@ def production_is_protected_from_deletion(deployment: Deployment) -> Iterator[Vi
         for resource in deployment.of(kind):
             if not resource.props.get(switch):
                 yield violation(resource, f"has no {switch}")
-    for resource in deployment.of("ebs/volume", "eks/cluster", "backup/vault"):
+    for resource in deployment.of("ebs/volume", "eks/cluster", "backup/vault", "kms/key"):
         if not resource.protect:
             yield violation(resource, "is not protected in Pulumi")
     for volume in deployment.of("ebs/volume"):

@@ -31,12 +31,14 @@ class Recording:
     Attributes:
         resources: in the order of registration.
         outputs: what the stack exports.
+        retained: URNs of what stays when the stack goes.
     """
 
     stack: str
     plan: Plan
     resources: list[Resource] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
+    retained: set[str] = field(default_factory=set)
 
     def exported(self) -> dict[str, Any]:
         """The recording in the shape of `pulumi stack export`."""
@@ -84,6 +86,7 @@ def invented(type_: str, name: str, inputs: Mapping[str, Any]) -> dict[str, Any]
         "aws:secretsmanager/secret:Secret": {
             "arn": f"arn:aws:secretsmanager:eu-central-1:111122223333:secret:{label}-AbCdEf"
         },
+        "aws:ec2/vpc:Vpc": {"defaultNetworkAclId": f"acl-{name}"},
         "aws:kms/key:Key": {"keyId": physical_id(type_, name)},
         "aws:eks/cluster:Cluster": {
             "endpoint": "https://mock.eks.invalid",
@@ -133,6 +136,8 @@ class RecordingMonitor(mocks.MockMonitor):
     def RegisterResource(self, request: Any) -> Any:
         response = super().RegisterResource(request)
         if request.type != "pulumi:pulumi:Stack":
+            if request.retainOnDelete:
+                self.recording.retained.add(response.urn)
             waits = set(request.dependencies)
             for of_property in request.propertyDependencies.values():
                 waits.update(of_property.urns)

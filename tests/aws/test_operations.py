@@ -125,7 +125,10 @@ def test_candidates_are_encrypted_and_named_in_a_versioned_parameter(deployed, p
         (distribution,) = deployed.one("imagebuilder/distributionConfiguration", f"images-{os}").props["distributions"]
         assert distribution["amiDistributionConfiguration"]["kmsKeyId"]
         (parameter,) = distribution["ssmParameterConfigurations"]
-        assert parameter["parameterName"].endswith(f"/images/{os}/candidate")
+        # Image Builder's own role may write parameters below /imagebuilder and log groups below /aws/imagebuilder.
+        assert re.fullmatch(rf"/imagebuilder/[\w-]+/{os}/candidate", parameter["parameterName"])
+        logs = deployed.one("imagebuilder/imagePipeline", f"images-{os}").props["loggingConfiguration"]
+        assert all(group.startswith("/aws/imagebuilder/") for group in logs.values()) and len(logs) == 2
 
 
 def test_a_candidate_promotes_nothing(deployed):
@@ -360,7 +363,7 @@ def test_the_manifests_that_the_operator_applies_are_yaml():
 def completed(tmp_path, recording, plan):
     """What the operator's job makes of plan, inventory, digests and passwords: the script itself, run as there."""
     sys.path.insert(0, str(CHECKOUT))
-    from infra.targets.aws.automation import cluster_variables
+    from infra.targets.aws.automation import described
 
     (tmp_path / "images.json").write_text(
         json.dumps([[f"/hybrid/x/images/{n}", f"r/{n}@sha256:0"] for n in plan.on(Runtime.CONTAINER, Runtime.MICROVM)])
@@ -372,7 +375,7 @@ def completed(tmp_path, recording, plan):
     script = CHECKOUT / "infra" / "targets" / "aws" / "jobs" / "variables.py"
     run = subprocess.run(
         [sys.executable, script, tmp_path, inventory, "/kube"],
-        input=json.dumps(cluster_variables(plan)),
+        input=json.dumps(described(plan)),
         capture_output=True,
         text=True,
     )

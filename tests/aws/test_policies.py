@@ -86,7 +86,9 @@ def statement(**parts: Any) -> str:
 
 
 INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
+ALL = "0.0.0.0/0"
 EGRESS = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
+BACKUP = {"Service": "backup.amazonaws.com"}
 INSTANCE = "aws:ec2/instance:Instance"
 MACHINE = "pulumi-python:dynamic/local:Machine"
 TEMPLATE, GROUP = "ec2/launchTemplate", "autoscaling/group"
@@ -123,7 +125,15 @@ MUTATIONS: dict[str, list[Mutation]] = {
         add(INGRESS, securityGroupId="x", cidrIpv4="0.0.0.0/0", fromPort=443, toPort=443, ipProtocol="tcp"),
         add(INGRESS, securityGroupId="x", cidrIpv6="::/0", fromPort=443, toPort=443, ipProtocol="tcp"),
         add(EGRESS, securityGroupId="x", cidrIpv4="0.0.0.0/0", ipProtocol="-1"),
+        add(EGRESS, securityGroupId="x", cidrIpv4="0.0.0.0/0", fromPort=443, toPort=443, ipProtocol="tcp"),
         put("lb/loadBalancer", "internal", True),
+    ],
+    "access-lists-stand-behind-the-groups": [
+        drop("ec2/networkAcl", "network-isolated"),
+        drop("ec2/defaultNetworkAcl"),
+        put("ec2/defaultNetworkAcl", "ingress", [{"ruleNo": 1, "protocol": "-1", "cidrBlock": ALL, "action": "allow"}]),
+        put("ec2/networkAcl", "ingress.1.action", "allow", "network-public"),
+        put("ec2/networkAcl", "ingress.1.fromPort", 22, "network-isolated"),
     ],
     "rules-are-resources-of-their-own": [
         put("ec2/securityGroup", "egress", [{"protocol": "-1", "cidrBlocks": ["0.0.0.0/0"]}]),
@@ -204,6 +214,7 @@ MUTATIONS: dict[str, list[Mutation]] = {
         put("lb/loadBalancer", "enableDeletionProtection", False),
         put("ebs/volume", "finalSnapshot", False),
         unprotect("ebs/volume"),
+        unprotect("kms/key"),
         drop("backup/vaultLockConfiguration"),
     ],
     "everything-that-happens-is-on-record": [
@@ -250,6 +261,8 @@ MUTATIONS: dict[str, list[Mutation]] = {
         put("kms/key", "policy", None),
         put("s3/bucketPolicy", "policy", statement(Action="s3:GetObject", Resource="*", Principal={"Service": "x"})),
         put("iam/role", "assumeRolePolicy", statement(Action="sts:AssumeRole", Principal={"AWS": "*"})),
+        put("iam/role", "assumeRolePolicy", statement(Action="sts:AssumeRole", Principal=BACKUP)),
+        put("kms/key", "policy", statement(Action="kms:Decrypt", Resource="*", Principal=BACKUP)),
         put("ec2/vpcEndpoint", "policy", statement(Action="*", Resource="*", Principal="*")),
     ],
     "no-role-is-an-administrator": [

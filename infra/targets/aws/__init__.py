@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from infra.placement import Plan, Runtime
 from infra.targets import Platform
 from infra.targets.aws.artifacts import ARTIFACTS, PACKAGES, Artifacts, ArtifactsArgs, bucket_arn
 from infra.targets.aws.audit import Audit, AuditArgs
-from infra.targets.aws.automation import Jobs, JobsArgs
+from infra.targets.aws.automation import Jobs, JobsArgs, described
 from infra.targets.aws.backup import Backup, BackupArgs
 from infra.targets.aws.cluster import AUTOSCALER, Cluster, ClusterArgs
-from infra.targets.aws.config import AwsConfig, load_config
+from infra.targets.aws.config import AwsConfig, Nat, load_config
 from infra.targets.aws.configuration import Convergence, ConvergenceArgs, inventory
 from infra.targets.aws.firewall import ENDPOINTS, Firewall, FirewallArgs, public_workloads
 from infra.targets.aws.golden_image import GoldenImages, GoldenImagesArgs, debian_image, root_images
@@ -26,7 +27,7 @@ from infra.targets.aws.observability import BUILDS, COMMANDS, SESSIONS, Observab
 from infra.targets.aws.packages import Packages, PackagesArgs
 from infra.targets.aws.patching import Patching, PatchingArgs
 from infra.targets.aws.site import Site
-from infra.targets.aws.vm_tier import Bundle, VmTier, VmTierArgs
+from infra.targets.aws.vm_tier import Bundle, VmTier, VmTierArgs, own_inventory
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -94,8 +95,11 @@ class AwsPlatform(pulumi.ComponentResource):
         super().__init__("hybrid:aws:Platform", site.platform, None, pulumi.ResourceOptions(providers=[provider]))
         child = pulumi.ResourceOptions(parent=self)
         lookup = pulumi.InvokeOutputOptions(parent=self)
-        keys = Keys("keys", KeysArgs(site), child)
+        # A vault under a compliance lock outlives the stack, whatever is protected; and is worth nothing without keys.
+        keep_keys = config.protect or config.backup.lock == "compliance"
+        keys = Keys("keys", KeysArgs(site, config.protect, keep_keys), child)
         watch = Observability("observability", ObservabilityArgs(site, config.observability, keys.logs.arn), child)
+        own_buckets = [bucket_arn(site, purpose) for purpose in (ARTIFACTS, PACKAGES)]
         network = Network(
             "network",
             NetworkArgs(
@@ -103,7 +107,7 @@ class AwsPlatform(pulumi.ComponentResource):
                 config.network,
                 config.zones,
                 keys.logs.arn,
-                [bucket_arn(site, purpose) for purpose in (ARTIFACTS, PACKAGES)],
+                own_buckets,
             ),
             child,
         )
@@ -117,6 +121,7 @@ class AwsPlatform(pulumi.ComponentResource):
                 network.s3_prefix_list_id,
                 config.ingress.client_cidrs or (config.network.cidr,),
                 443 if public else 80,
+                config.network.nat is not Nat.NONE,
             ),
             child,
         )
@@ -138,6 +143,7 @@ class AwsPlatform(pulumi.ComponentResource):
                 log_group=watch.log_groups[BUILDS],
                 key_arn=keys.artifacts.arn,
                 data_key_arn=keys.data.arn,
+                cluster_key_arn=keys.cluster.arn,
                 alarm_topic_arn=watch.topic_arn,
                 os_releases=list(config.vm_tier.images),
                 autoscaler_image=config.cluster.autoscaler_image,
@@ -150,7 +156,17 @@ class AwsPlatform(pulumi.ComponentResource):
         parents = {os: debian_image(pin.debian, lookup) for os, pin in config.vm_tier.images.items()}
         GoldenImages(
             "images",
-            GoldenImagesArgs(site, parents, network, firewall, bundle, keys.data.arn, watch.topic_arn),
+            GoldenImagesArgs(
+                site=site,
+                parents=parents,
+                network=network,
+                firewall=firewall,
+                bundle=bundle,
+                key_arn=keys.data.arn,
+                log_key_arn=keys.logs.arn,
+                log_days=config.observability.log_days,
+                alarm_topic_arn=watch.topic_arn,
+            ),
             child,
         )
         tier = VmTier(
@@ -171,17 +187,25 @@ class AwsPlatform(pulumi.ComponentResource):
             ),
             child,
         )
-        hosts = pulumi.Output.all(
-            bucket=artifacts.bucket.name, **{m.host: m.private_ip for group in tier.members.values() for m in group}
-        ).apply(
-            lambda found: inventory(
-                site, plan, config.zones, config.network.cidr, tier.members, found, found["bucket"]
-            ).to_ansible()
-        )
-        written = artifacts.upload_inventory(hosts)
+
+        def inventory_of(workloads: list[str], peers: Iterable[str] = ()) -> pulumi.Output[dict[str, Any]]:
+            known = {m.host: m.private_ip for name in {*workloads, *peers} for m in tier.members.get(name, ())}
+            return pulumi.Output.all(bucket=artifacts.bucket.name, **known).apply(
+                lambda found: inventory(
+                    site, plan, config.zones, config.network.cidr, tier.members, found, found["bucket"], workloads
+                ).to_ansible()
+            )
+
+        hosts = inventory_of(list(machines))
+        # Each workload's members read an inventory of their own: they learn of nobody but their callers, and a new
+        # address makes those machines converge that it concerns.
+        inventories = {
+            name: artifacts.upload_json(own_inventory(name), inventory_of([name], plan.callers_of(name)))
+            for name in machines
+        }
         convergence = Convergence(
             "convergence",
-            ConvergenceArgs(site, plan, tier.members, artifacts.bucket.name, packages.url, digest, written),
+            ConvergenceArgs(site, plan, tier.members, artifacts.bucket.name, packages.url, digest, inventories),
             child,
         )
         Patching(
@@ -221,7 +245,11 @@ class AwsPlatform(pulumi.ComponentResource):
             ),
             child,
         )
-        jobs.cluster_is_ready([digest, cluster.cluster.endpoint, hosts], after=[*cluster.ready, written])
+        written = [
+            artifacts.upload_json("inventory", hosts),
+            artifacts.upload_json("cluster", described(plan), after=jobs.listening),
+        ]
+        jobs.cluster_is_ready([digest, cluster.cluster.endpoint, hosts], after=[*cluster.ready, *written])
         url: pulumi.Input[str] = ""
         if public_workloads(plan):
             url = Ingress(
@@ -243,7 +271,13 @@ class AwsPlatform(pulumi.ComponentResource):
         Audit(
             "audit",
             AuditArgs(
-                site, config.audit, keys.logs.arn, config.observability.log_days, watch.topic_arn, config.protect
+                site=site,
+                config=config.audit,
+                log_key_arn=keys.logs.arn,
+                watched_buckets=own_buckets,
+                log_days=config.observability.log_days,
+                alarm_topic_arn=watch.topic_arn,
+                protect=config.protect,
             ),
             child,
         )

@@ -9,6 +9,7 @@ import json
 import tarfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ class PrivateBucket(pulumi.ComponentResource):
         policy = aws.s3.BucketPolicy(
             name,
             bucket=made.id,
-            policy=document(deny_plain_http(made.arn, pulumi.Output.concat(made.arn, "/*")), *statements),
+            policy=document(deny_plain_http(["s3:*"], [made.arn, pulumi.Output.concat(made.arn, "/*")]), *statements),
             # AWS refuses the two at once ("conflicting operation").
             opts=pulumi.ResourceOptions(parent=self, depends_on=[block]),
         )
@@ -175,9 +176,7 @@ class Artifacts(pulumi.ComponentResource):
     """The artifact bucket with the current bundle, and one immutable repository an image.
 
     Attributes:
-        digest: of the bundle; its name.
-        uploaded: the bundle and the parameter that names it.
-        readable: what a role needs to fetch the bundle and the inventory.
+        readable: what a role needs to fetch the bundle.
         repositories: by image name.
     """
 
@@ -190,13 +189,7 @@ class Artifacts(pulumi.ComponentResource):
         )
         self.repositories = {image: self._repository(image) for image in images_of(args.plan, args.mirrored)}
         self.readable: list[Statement] = [
-            allow(
-                ["s3:GetObject"],
-                [
-                    pulumi.Output.concat(self.bucket.arn, "/bundle/*"),
-                    pulumi.Output.concat(self.bucket.arn, "/inventory.json"),
-                ],
-            ),
+            self.fetching("bundle/*"),
             allow(["s3:ListBucket"], [self.bucket.arn]),
             allow(
                 ["kms:Decrypt"],
@@ -233,15 +226,22 @@ class Artifacts(pulumi.ComponentResource):
         )
         return digest, [uploaded, current]
 
-    def upload_inventory(self, inventory: pulumi.Input[dict[str, Any]]) -> pulumi.Resource:
+    def upload_json(
+        self, key: str, content: pulumi.Input[dict[str, Any]], after: Sequence[pulumi.Resource] = ()
+    ) -> pulumi.Resource:
+        """Put a document up as `<key>.json`, once what listens for it (`after`) is there."""
         return aws.s3.BucketObjectv2(
-            f"{self._name}-inventory",
+            f"{self._name}-{key.replace('/', '-')}",
             bucket=self.bucket.name,
-            key="inventory.json",
-            content=pulumi.Output.json_dumps(inventory, sort_keys=True),
+            key=f"{key}.json",
+            content=pulumi.Output.from_input(content).apply(partial(json.dumps, sort_keys=True)),
             content_type="application/json",
-            opts=pulumi.ResourceOptions(parent=self, depends_on=self.bucket.ready),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*self.bucket.ready, *after]),
         )
+
+    def fetching(self, *keys: str) -> Statement:
+        """What a role needs to fetch these objects, which may end in `*`."""
+        return allow(["s3:GetObject"], [pulumi.Output.concat(self.bucket.arn, f"/{key}") for key in keys])
 
     def _repository(self, image: str) -> aws.ecr.Repository:
         site, workload = self._args.site, self._args.plan.spec.workloads.get(image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -14,14 +15,37 @@ from infra.targets.aws.observability import page_on_event
 from infra.targets.aws.site import Site
 
 TRAIL = "trail"
+NAMESPACE = "Hybrid/Audit"
+# What nobody does in a day's work, in the language of metric filters, with the reason to page.
+UNUSUAL = {
+    "root": (
+        '{ $.userIdentity.type = "Root" && $.userIdentity.invokedBy NOT EXISTS && $.eventType != "AwsServiceEvent" }',
+        "somebody works as the root user of the account",
+    ),
+    "trail": (
+        "{ $.eventName = DeleteTrail || $.eventName = StopLogging || $.eventName = UpdateTrail"
+        " || $.eventName = PutEventSelectors }",
+        "the audit trail was changed",
+    ),
+    "keys": (
+        '{ $.eventSource = "kms.amazonaws.com" && ($.eventName = ScheduleKeyDeletion || $.eventName = DisableKey) }',
+        "an encryption key is about to go",
+    ),
+}
 GUARDDUTY_SEVERITY = 4  # medium and above pages
 
 
 @dataclass(frozen=True)
 class AuditArgs:
+    """
+    Attributes:
+        watched_buckets: ARNs of the buckets of which every write is on record: what machines run comes out of them.
+    """
+
     site: Site
     config: AuditConfig
     log_key_arn: pulumi.Input[str]
+    watched_buckets: Sequence[str]
     log_days: int
     alarm_topic_arn: pulumi.Input[str]
     protect: bool
@@ -82,8 +106,50 @@ class Audit(pulumi.ComponentResource):
             kms_key_id=args.log_key_arn,
             cloud_watch_logs_group_arn=stream,
             cloud_watch_logs_role_arn=role.arn,
+            advanced_event_selectors=[
+                _selector("what is managed", eventCategory=["Management"]),
+                _selector(
+                    "what machines are fed",
+                    **{
+                        "eventCategory": ["Data"],
+                        "resources.type": ["AWS::S3::Object"],
+                        "readOnly": ["false"],
+                        "resources.ARN": [f"{arn}/" for arn in args.watched_buckets],
+                    },
+                ),
+            ],
             opts=pulumi.ResourceOptions(parent=self, depends_on=bucket.ready),
         )
+        self._page_on_the_unusual(group)
+
+    def _page_on_the_unusual(self, group: aws.cloudwatch.LogGroup) -> None:
+        """From the trail's log, because it hears of every region; events of others do not come here."""
+        for what, (pattern, why) in UNUSUAL.items():
+            label, metric = f"{self._name}-{what}", f"{self._args.site.prefix}/{what}"
+            aws.cloudwatch.LogMetricFilter(
+                label,
+                name=f"{self._args.site.prefix}-{what}",
+                log_group_name=group.name,
+                pattern=pattern,
+                metric_transformation=aws.cloudwatch.LogMetricFilterMetricTransformationArgs(
+                    namespace=NAMESPACE, name=metric, value="1"
+                ),
+                opts=self._child,
+            )
+            aws.cloudwatch.MetricAlarm(
+                label,
+                alarm_description=f"In account {self._args.site.account} {why}",
+                namespace=NAMESPACE,
+                metric_name=metric,
+                statistic="Sum",
+                comparison_operator="GreaterThanOrEqualToThreshold",
+                threshold=1,
+                period=300,
+                evaluation_periods=1,
+                treat_missing_data="notBreaching",
+                alarm_actions=[self._args.alarm_topic_arn],
+                opts=self._child,
+            )
 
     def _guardduty(self) -> None:
         detector = aws.guardduty.Detector(
@@ -104,3 +170,15 @@ class Audit(pulumi.ComponentResource):
             self._args.alarm_topic_arn,
             self._child,
         )
+
+
+def _selector(name: str, **fields: list[str]) -> aws.cloudtrail.TrailAdvancedEventSelectorArgs:
+    """Events whose fields have one of these values; ARNs are given by how they begin."""
+    field = aws.cloudtrail.TrailAdvancedEventSelectorFieldSelectorArgs
+    return aws.cloudtrail.TrailAdvancedEventSelectorArgs(
+        name=name,
+        field_selectors=[
+            field(field=key, **{"starts_withs" if key == "resources.ARN" else "equals": values})
+            for key, values in fields.items()
+        ],
+    )

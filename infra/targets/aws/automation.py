@@ -6,7 +6,6 @@ The operator's job stands in the VPC, because the API server has no door outside
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,7 @@ from infra.targets.aws.artifacts import Artifacts
 from infra.targets.aws.cidr import Tier
 from infra.targets.aws.cluster import AUTOSCALER
 from infra.targets.aws.firewall import OPERATOR, Firewall, node_port
-from infra.targets.aws.iam import Statement, allow, service_role, trust
+from infra.targets.aws.iam import ServiceRole, Statement, allow, service_role, trust
 from infra.targets.aws.jobs import buildspec
 from infra.targets.aws.network import Network
 from infra.targets.aws.observability import page_on_event
@@ -50,6 +49,17 @@ def cluster_variables(plan: Plan) -> dict[str, Any]:
         "cluster_policies_decisions": {p.workload: p.runtime.value for p in plan.placements},
         "cluster_workloads_platform": plan.spec.name,
         "cluster_workloads": [_workload(plan, name, elastic, flows[name]) for name in elastic],
+    }
+
+
+def described(plan: Plan) -> dict[str, Any]:
+    """What the jobs read of the plan: the images to build, the databases whose passwords callers need, and the
+    playbooks' variables. It grows with the platform, which no buildspec and no policy may."""
+    elastic = plan.on(Runtime.CONTAINER, Runtime.MICROVM)
+    return {
+        "images": {name: workload.image for name, workload in elastic.items() if workload.image},
+        "databases": [name for name in plan.on(Runtime.VM) if password_callers(plan, name)],
+        "variables": cluster_variables(plan),
     }
 
 
@@ -89,6 +99,7 @@ class JobsArgs:
     log_group: aws.cloudwatch.LogGroup
     key_arn: pulumi.Input[str]
     data_key_arn: pulumi.Input[str]
+    cluster_key_arn: pulumi.Input[str]
     alarm_topic_arn: pulumi.Input[str]
     os_releases: Sequence[str]
     autoscaler_image: str
@@ -99,8 +110,9 @@ class Jobs(pulumi.ComponentResource):
     """Three CodeBuild projects that events start, so that `pulumi up` is all that anybody types:
 
     - packages: fills the package snapshot; with every new bundle, and weekly.
-    - images: builds and mirrors container images, and writes their digests down; with every new bundle.
-    - operator: applies what runs inside the cluster; when images or the cluster are new.
+    - images: builds and mirrors container images, and writes their digests down; with every new bundle, and when
+      the plan for the cluster is another one.
+    - operator: applies what runs inside the cluster; after every run of images, and when the cluster is new.
 
     Attributes:
         operator_role: the cluster's administrator.
@@ -131,34 +143,26 @@ class Jobs(pulumi.ComponentResource):
                 allow(["s3:ListBucket"], [args.packages.bucket.arn]),
             ],
         )
-        elastic = args.plan.on(Runtime.CONTAINER, Runtime.MICROVM)
         images = self._project(
             IMAGES_JOB,
             DEBIAN,
             {
                 "registry": f"{site.account}.dkr.ecr.{site.region}.amazonaws.com/{site.prefix}",
-                "workloads": " ".join(f"{n}={w.image}" for n, w in elastic.items() if w.image),
                 "mirrored": f"{AUTOSCALER}={args.autoscaler_image}",
             },
-            registry_writer(
-                site, [repository.arn for repository in args.artifacts.repositories.values()], args.key_arn
-            ),
+            [args.artifacts.fetching("cluster.json"), *registry_writer(site)],
         )
         operator = self._operator()
-        uploaded = {
-            "source": ["aws.s3"],
-            "detail-type": ["Object Created"],
-            "detail": {"bucket": {"name": [args.artifacts.bucket.name]}, "object": {"key": [{"prefix": "bundle/"}]}},
-        }
+        bucket = args.artifacts.bucket.name
         starters = self._starter([packages, images, operator])
         notifications = aws.s3.BucketNotification(
             name, bucket=args.artifacts.bucket.name, eventbridge=True, opts=self._child
         )
         self.listening: list[pulumi.Resource] = [
             notifications,
-            *self._on(PACKAGES_JOB, packages, starters, pattern=uploaded),
+            *self._on(PACKAGES_JOB, packages, starters, pattern=uploaded(bucket, "bundle/")),
             *self._on(f"{PACKAGES_JOB}-weekly", packages, starters, schedule=WEEKLY),
-            *self._on(IMAGES_JOB, images, starters, pattern=uploaded),
+            *self._on(IMAGES_JOB, images, starters, pattern=uploaded(bucket, "bundle/", "cluster.json")),
             *self._on(f"{OPERATOR_JOB}-images", operator, starters, pattern=finished(images.name)),
             *self._on(
                 f"{OPERATOR_JOB}-cluster",
@@ -206,8 +210,6 @@ class Jobs(pulumi.ComponentResource):
 
     def _operator(self) -> aws.codebuild.Project:
         args, site = self._args, self._args.site
-        variables = json.dumps(cluster_variables(args.plan), sort_keys=True)
-        secrets = [f"{site.path}/{workload}" for workload in args.plan.on(Runtime.VM)]
         through_secrets = {"StringEquals": {"kms:ViaService": f"secretsmanager.{site.region}.amazonaws.com"}}
         subnets = args.network.subnets[Tier.PRIVATE].values()
         project = self._project(
@@ -216,15 +218,13 @@ class Jobs(pulumi.ComponentResource):
             {
                 "cluster": site.prefix,
                 "packages": args.packages.url,
-                "variables": variables,
-                "databases": " ".join(w for w in args.plan.on(Runtime.VM) if password_callers(args.plan, w)),
                 "autoscaler": AUTOSCALER,
+                "key": args.cluster_key_arn,
             },
             [
                 allow(["eks:DescribeCluster"], [site.arn("eks", f"cluster/{site.prefix}")]),
-                allow(
-                    ["secretsmanager:GetSecretValue"], [site.arn("secretsmanager", f"secret:{s}-*") for s in secrets]
-                ),
+                args.artifacts.fetching("cluster.json", "inventory.json"),
+                allow(["secretsmanager:GetSecretValue"], [site.arn("secretsmanager", f"secret:{site.path}/*")]),
                 allow(["kms:Decrypt"], [args.data_key_arn], through_secrets),
                 *in_vpc(site, [subnet.arn for subnet in subnets]),
             ],
@@ -268,7 +268,7 @@ class Jobs(pulumi.ComponentResource):
             name=f"{args.site.prefix}-{job}",
             service_role=role.arn,
             build_timeout=60,
-            # A second start waits for the first, so that two never write the same thing.
+            # A second start is refused and tried again by EventBridge, so that two never write the same thing.
             concurrent_build_limit=1,
             encryption_key=args.key_arn,
             artifacts=aws.codebuild.ProjectArtifactsArgs(type="NO_ARTIFACTS"),
@@ -291,10 +291,10 @@ class Jobs(pulumi.ComponentResource):
             vpc_config=vpc,
             tags={"Name": f"{args.site.prefix}-{job}"},
             # On the way down its interfaces go before the security group that they hold.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[role, *(args.endpoints if vpc else [])]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.endpoints if vpc else [])),
         )
 
-    def _starter(self, projects: Sequence[aws.codebuild.Project]) -> aws.iam.Role:
+    def _starter(self, projects: Sequence[aws.codebuild.Project]) -> ServiceRole:
         return service_role(
             f"{self._name}-starter",
             trust("events.amazonaws.com", self._args.site.account),
@@ -306,7 +306,7 @@ class Jobs(pulumi.ComponentResource):
         self,
         label: str,
         project: aws.codebuild.Project,
-        starter: aws.iam.Role,
+        starter: ServiceRole,
         pattern: Mapping[str, Any] | None = None,
         schedule: str | None = None,
     ) -> list[pulumi.Resource]:
@@ -326,6 +326,14 @@ class Jobs(pulumi.ComponentResource):
 OPERATOR_PYTHONS = ("3.11", "3.12", "3.13")  # what the curated image of CodeBuild may have
 
 
+def uploaded(bucket: pulumi.Input[str], *keys: str) -> dict[str, Any]:
+    return {
+        "source": ["aws.s3"],
+        "detail-type": ["Object Created"],
+        "detail": {"bucket": {"name": [bucket]}, "object": {"key": [{"prefix": key} for key in keys]}},
+    }
+
+
 def finished(project: pulumi.Input[str]) -> dict[str, Any]:
     return {
         "source": ["aws.codebuild"],
@@ -334,9 +342,9 @@ def finished(project: pulumi.Input[str]) -> dict[str, Any]:
     }
 
 
-def registry_writer(
-    site: Site, repositories: Sequence[pulumi.Input[str]], key_arn: pulumi.Input[str]
-) -> list[Statement]:
+def registry_writer(site: Site) -> list[Statement]:
+    """Push to the platform's repositories. By the beginning of their names: a list of all of them would outgrow what a
+    policy holds, and make all that waits for this job wait for each of them."""
     return [
         allow(["ecr:GetAuthorizationToken"], "*"),
         allow(
@@ -350,14 +358,15 @@ def registry_writer(
                 "ecr:PutImage",
                 "ecr:UploadLayerPart",
             ],
-            list(repositories),
+            [site.arn("ecr", f"repository/{site.prefix}/*")],
         ),
         allow(["ssm:PutParameter"], [site.arn("ssm", f"parameter{site.path}/images/*")]),
     ]
 
 
 def in_vpc(site: Site, subnet_arns: Sequence[pulumi.Input[str]]) -> list[Statement]:
-    """What CodeBuild does to stand in a subnet of ours."""
+    """What CodeBuild does to stand in a subnet of ours: it touches no interface in any other, like those of members."""
+    here = {"ArnEquals": {"ec2:Subnet": list(subnet_arns)}}
     return [
         allow(
             [
@@ -370,16 +379,13 @@ def in_vpc(site: Site, subnet_arns: Sequence[pulumi.Input[str]]) -> list[Stateme
             "*",
         ),
         allow(
-            ["ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface"],
-            [
-                site.arn("ec2", "network-interface/*"),
-                site.arn("ec2", "security-group/*"),
-                *subnet_arns,
-            ],
+            ["ec2:CreateNetworkInterface"],
+            [site.arn("ec2", "network-interface/*"), site.arn("ec2", "security-group/*"), *subnet_arns],
         ),
+        allow(["ec2:DeleteNetworkInterface"], [site.arn("ec2", "network-interface/*")], here),
         allow(
             ["ec2:CreateNetworkInterfacePermission"],
             [site.arn("ec2", "network-interface/*")],
-            {"StringEquals": {"ec2:AuthorizedService": "codebuild.amazonaws.com"}},
+            {"StringEquals": {"ec2:AuthorizedService": "codebuild.amazonaws.com"}, **here},
         ),
     ]

@@ -11,6 +11,7 @@ import pulumi_aws as aws
 from infra.spec import Compliance
 from infra.targets.aws.config import BackupConfig
 from infra.targets.aws.iam import service_role, trust
+from infra.targets.aws.observability import page_on_event
 from infra.targets.aws.site import Site
 
 TAG = "hybrid:backup"  # on volumes; its value is the compliance class
@@ -73,13 +74,16 @@ class Backup(pulumi.ComponentResource):
                 changeable_for_days=args.config.grace_days if args.config.lock == "compliance" else None,
                 opts=child,
             )
-        aws.backup.VaultNotifications(
-            name,
-            backup_vault_name=vault.name,
-            sns_topic_arn=args.alarm_topic_arn,
-            backup_vault_events=["BACKUP_JOB_FAILED", "BACKUP_JOB_EXPIRED", "RESTORE_JOB_FAILED"],
-            opts=child,
-        )
+        # The vault's own notifications know no failures any more: AWS Backup takes these events, and never sends one.
+        bad = ["ABORTED", "EXPIRED", "FAILED"]
+        for job, state in (("Backup", "state"), ("Restore", "status")):
+            page_on_event(
+                f"{name}-{job.lower()}-failed",
+                f"A {job.lower()} job did not end well",
+                {"source": ["aws.backup"], "detail-type": [f"{job} Job State Change"], "detail": {state: bad}},
+                args.alarm_topic_arn,
+                child,
+            )
         role = service_role(
             name,
             trust("backup.amazonaws.com", args.site.account),
@@ -119,8 +123,9 @@ class Backup(pulumi.ComponentResource):
                             aws.backup.SelectionConditionStringEqualArgs(
                                 key=f"aws:ResourceTag/{TAG}", value=compliance.value
                             ),
-                            aws.backup.SelectionConditionStringEqualArgs(
-                                key="aws:ResourceTag/hybrid:stack", value=args.site.stack
+                            *(
+                                aws.backup.SelectionConditionStringEqualArgs(key=f"aws:ResourceTag/{tag}", value=value)
+                                for tag, value in args.site.own.items()
                             ),
                         ]
                     )

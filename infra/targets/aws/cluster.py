@@ -17,7 +17,7 @@ from infra.targets.aws.boot import node_user_data
 from infra.targets.aws.cidr import Tier
 from infra.targets.aws.config import ClusterConfig, PoolConfig
 from infra.targets.aws.firewall import CONTROL_PLANE, Firewall, pool_group, pools
-from infra.targets.aws.iam import allow, service_role, trust, trust_pods
+from infra.targets.aws.iam import ServiceRole, Statement, allow, service_role, trust, trust_pods
 from infra.targets.aws.network import Network
 from infra.targets.aws.site import Site
 from infra.targets.aws.vm_tier import imds_v2_only, root_device, tagged_at_launch
@@ -25,7 +25,8 @@ from infra.targets.aws.vm_tier import imds_v2_only, root_device, tagged_at_launc
 LOG_TYPES = ("api", "audit", "authenticator", "controllerManager", "scheduler")
 NODE_ROOT_GIB = 50
 LABEL, CAPACITY = "hybrid.platform/runtime", "hybrid.platform/capacity"
-AUTOSCALER = "cluster-autoscaler"
+AUTOSCALER, SYSTEM = "cluster-autoscaler", "kube-system"
+CNI_ACCOUNT, CSI_ACCOUNT = "aws-node", "ebs-csi-controller-sa"  # the service accounts of the add-ons
 CNI_POLICY, CSI_POLICY = "AmazonEKS_CNI_Policy", "service-role/AmazonEBSCSIDriverPolicy"
 
 
@@ -91,14 +92,20 @@ class Cluster(pulumi.ComponentResource):
         self.cluster = self._control_plane()
         self._administrators()
         versions = args.config.addons
-        cni = self._role("vpc-cni", args.site.managed_policy(CNI_POLICY))
+        cni = self._role("vpc-cni", CNI_ACCOUNT, CNI_POLICY)
         csi = self._role(
-            "ebs-csi", args.site.managed_policy(CSI_POLICY), [allow(["kms:CreateGrant", *keys.USE], [args.key_arn])]
+            "ebs-csi",
+            CSI_ACCOUNT,
+            CSI_POLICY,
+            [
+                allow(list(keys.USE), [args.key_arn]),
+                allow(["kms:CreateGrant", "kms:ListGrants", "kms:RevokeGrant"], [args.key_arn], keys.FOR_AWS_ONLY),
+            ],
         )
         before_nodes: list[pulumi.Resource] = [
             self._addon("eks-pod-identity-agent", versions.eks_pod_identity_agent),
             self._addon("kube-proxy", versions.kube_proxy),
-            self._addon("vpc-cni", versions.vpc_cni, ("aws-node", cni), {"enableNetworkPolicy": "true"}),
+            self._addon("vpc-cni", versions.vpc_cni, (CNI_ACCOUNT, cni), {"enableNetworkPolicy": "true"}),
         ]
         node_role = self._node_role()
         self.pools = pools_of(args.plan, args.config)
@@ -106,7 +113,7 @@ class Cluster(pulumi.ComponentResource):
         nodes = list(self.node_groups.values())
         self.ready: list[pulumi.Resource] = [
             self._addon("coredns", versions.coredns, after=nodes),
-            self._addon("aws-ebs-csi-driver", versions.aws_ebs_csi_driver, ("ebs-csi-controller-sa", csi), after=nodes),
+            self._addon("aws-ebs-csi-driver", versions.aws_ebs_csi_driver, (CSI_ACCOUNT, csi), after=nodes),
             self._addon("metrics-server", versions.metrics_server, after=nodes),
         ]
         self._autoscaling()
@@ -134,8 +141,8 @@ class Cluster(pulumi.ComponentResource):
         )
         role = service_role(
             f"{self._name}-control-plane",
-            trust("eks.amazonaws.com"),
-            [allow(["kms:CreateGrant", *keys.USE], [args.key_arn])],
+            trust("eks.amazonaws.com", args.site.account),
+            [allow(["kms:Encrypt", "kms:Decrypt", "kms:ListGrants", "kms:DescribeKey"], [args.key_arn])],
             [args.site.managed_policy("AmazonEKSClusterPolicy")],
             opts=self._child,
         )
@@ -166,7 +173,7 @@ class Cluster(pulumi.ComponentResource):
             zonal_shift_config=aws.eks.ClusterZonalShiftConfigArgs(enabled=True),
             deletion_protection=args.protect,
             tags={"Name": name},
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[logs, role, *args.endpoints], protect=args.protect),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[logs, *args.endpoints], protect=args.protect),
         )
 
     def _administrators(self) -> None:
@@ -187,14 +194,20 @@ class Cluster(pulumi.ComponentResource):
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[entry]),
             )
 
-    def _role(self, label: str, policy: str, statements: Sequence[dict[str, Any]] = ()) -> aws.iam.Role:
-        return service_role(f"{self._name}-{label}", trust_pods(), statements, [policy], opts=self._child)
+    def _role(
+        self, label: str, service_account: str, managed: str | None = None, statements: Sequence[Statement] = ()
+    ) -> ServiceRole:
+        """A role for the pods of one service account of the system."""
+        site = self._args.site
+        trusted = trust_pods(site.arn("eks", f"cluster/{site.prefix}"), SYSTEM, service_account)
+        policies = [site.managed_policy(managed)] if managed else []
+        return service_role(f"{self._name}-{label}", trusted, statements, policies, opts=self._child)
 
     def _addon(
         self,
         addon: str,
         version: str,
-        identity: tuple[str, aws.iam.Role] | None = None,
+        identity: tuple[str, ServiceRole] | None = None,
         configuration: Mapping[str, Any] | None = None,
         after: Sequence[pulumi.Resource] = (),
     ) -> aws.eks.Addon:
@@ -214,7 +227,7 @@ class Cluster(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(after)),
         )
 
-    def _node_role(self) -> aws.iam.Role:
+    def _node_role(self) -> ServiceRole:
         managed = ("AmazonEKSWorkerNodeMinimalPolicy", "AmazonEC2ContainerRegistryPullOnly")
         return service_role(
             f"{self._name}-nodes",
@@ -223,7 +236,7 @@ class Cluster(pulumi.ComponentResource):
             opts=self._child,
         )
 
-    def _node_group(self, pool: Pool, role: aws.iam.Role, after: Sequence[pulumi.Resource]) -> aws.eks.NodeGroup:
+    def _node_group(self, pool: Pool, role: ServiceRole, after: Sequence[pulumi.Resource]) -> aws.eks.NodeGroup:
         args = self._args
         name = f"{args.site.prefix}-{pool.name}"
         tags = {
@@ -284,10 +297,10 @@ class Cluster(pulumi.ComponentResource):
     def _autoscaling(self) -> None:
         args = self._args
         owned = {"StringEquals": {f"aws:ResourceTag/k8s.io/cluster-autoscaler/{args.site.prefix}": "owned"}}
-        role = service_role(
-            f"{self._name}-autoscaler",
-            trust_pods(),
-            [
+        role = self._role(
+            "autoscaler",
+            AUTOSCALER,
+            statements=[
                 allow(
                     [
                         "autoscaling:DescribeAutoScalingGroups",
@@ -309,12 +322,11 @@ class Cluster(pulumi.ComponentResource):
                 ),
                 allow(["eks:DescribeNodegroup"], [args.site.arn("eks", f"nodegroup/{args.site.prefix}/*")]),
             ],
-            opts=self._child,
         )
         aws.eks.PodIdentityAssociation(
             f"{self._name}-autoscaler",
             cluster_name=self.cluster.name,
-            namespace="kube-system",
+            namespace=SYSTEM,
             service_account=AUTOSCALER,
             role_arn=role.arn,
             opts=self._child,

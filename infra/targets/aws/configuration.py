@@ -7,7 +7,7 @@ bundle. What runs inside the cluster is applied by a job in the VPC; see automat
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -31,11 +31,13 @@ def inventory(
     members: Mapping[str, Sequence[StatefulMember]],
     addresses: Mapping[str, str],
     bucket: str,
+    workloads: Iterable[str] | None = None,
 ) -> Inventory:
-    """The hosts of the VM tier, reached through Session Manager: no port is open for it."""
+    """The hosts of the VM tier, or of these workloads, reached through Session Manager: no port is open for it."""
     # Pods have addresses of the private tier.
     cluster_ranges = [subnet_cidr(vpc_cidr, Tier.PRIVATE, zone) for zone in zones]
     on_machines = plan.on(Runtime.VM)
+    own = " ".join(f"Name=tag:{tag},Values={value}" for tag, value in site.own.items())
 
     def sources(workload: str) -> list[str]:
         callers = plan.callers_of(workload)
@@ -55,7 +57,7 @@ def inventory(
                 "ansible_aws_ssm_instance_id": (
                     "{{ lookup('ansible.builtin.pipe', 'aws ec2 describe-instances --region "
                     f"{site.region} --filters Name=tag:hybrid:member,Values={member.host} "
-                    f"Name=tag:hybrid:stack,Values={site.stack} Name=instance-state-name,Values=running "
+                    f"{own} Name=instance-state-name,Values=running "
                     "--query Reservations[0].Instances[0].InstanceId --output text') }}"
                 ),
                 "ansible_host": addresses[member.host],
@@ -73,7 +75,8 @@ def inventory(
                 **(database_variables(plan, workload, sources(workload)) if spec.package == "postgresql" else {}),
             },
         )
-        for workload, spec in on_machines.items()
+        for workload in (on_machines if workloads is None else workloads)
+        for spec in [on_machines[workload]]
         for member in members[workload]
     ]
     return Inventory(tuple(hosts), {"aws_region": site.region, "cluster_name": site.prefix})
@@ -97,6 +100,7 @@ class ConvergenceArgs:
     """
     Attributes:
         digest: of the bundle; a new one makes every association run again.
+        inventories: what tells members who they are, by workload.
     """
 
     site: Site
@@ -105,7 +109,7 @@ class ConvergenceArgs:
     bucket: pulumi.Input[str]
     packages_url: str
     digest: str
-    inventory: pulumi.Resource
+    inventories: Mapping[str, pulumi.Resource]
 
 
 class Convergence(pulumi.ComponentResource):
@@ -146,7 +150,10 @@ class Convergence(pulumi.ComponentResource):
                 name=document.name,
                 targets=[
                     aws.ssm.AssociationTargetArgs(key="tag:hybrid:workload", values=[workload]),
-                    aws.ssm.AssociationTargetArgs(key="tag:hybrid:stack", values=[args.site.stack]),
+                    *(
+                        aws.ssm.AssociationTargetArgs(key=f"tag:{tag}", values=[value])
+                        for tag, value in args.site.own.items()
+                    ),
                 ],
                 parameters={"Playbook": "playbooks/vm-tier.yml", "Bundle": args.digest},
                 schedule_expression="rate(1 day)",
@@ -155,7 +162,7 @@ class Convergence(pulumi.ComponentResource):
                 compliance_severity="HIGH",
                 opts=pulumi.ResourceOptions(
                     parent=self,
-                    depends_on=[args.inventory, *(member.ready for member in args.members[workload])],
+                    depends_on=[args.inventories[workload], *(member.ready for member in args.members[workload])],
                 ),
             )
         self.register_outputs({})

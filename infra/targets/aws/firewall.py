@@ -14,10 +14,12 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.placement import Plan, Runtime
+from infra.targets.aws.config import ANYWHERE
 from infra.targets.aws.site import Site
 
 HTTPS = 443
-CLIENTS, S3 = "clients", "s3"  # peers that are address ranges, not groups
+CLIENTS, S3, INTERNET = "clients", "s3", "internet"
+RANGES = (CLIENTS, S3, INTERNET)  # peers that are address ranges, not groups
 ENDPOINTS, CONTROL_PLANE, BALANCER, BUILDER, OPERATOR = "endpoints", "control-plane", "balancer", "builder", "operator"
 NODE_PORTS = range(30000, 32768)
 
@@ -67,9 +69,9 @@ def public_workloads(plan: Plan) -> list[str]:
     return [name for name, workload in plan.spec.workloads.items() if workload.public]
 
 
-def connections(plan: Plan, client_port: int) -> list[Connection]:
-    """All of them, each once: platform.yaml's first."""
-    unique = {c.label: c for c in (*_of_platform(plan, client_port), *_of_spec(plan))}
+def connections(plan: Plan, client_port: int, nat: bool) -> list[Connection]:
+    """All of them, each once: where both ask for the same one, platform.yaml's reason stands."""
+    unique = {c.label: c for c in (*_of_platform(plan, client_port, nat), *_of_spec(plan))}
     return list(unique.values())
 
 
@@ -79,12 +81,14 @@ def _of_spec(plan: Plan) -> Iterator[Connection]:
         yield Connection(source, destination, flow.port, f"{flow.source} talks to {flow.destination}")
 
 
-def _of_platform(plan: Plan, client_port: int) -> Iterator[Connection]:
+def _of_platform(plan: Plan, client_port: int, nat: bool) -> Iterator[Connection]:
     nodes = [pool_group(runtime) for runtime in pools(plan)]
     machines = [machine_group(name) for name in plan.on(Runtime.VM)]
     for group in (*machines, *nodes, BUILDER, OPERATOR):
         yield Connection(group, ENDPOINTS, HTTPS, "the APIs of AWS")
         yield Connection(group, S3, HTTPS, "packages, bundles and image layers")
+    if nat:  # which pods may use it is said by the cluster's network policies; sandboxed nodes never
+        yield Connection(pool_group(Runtime.CONTAINER), INTERNET, HTTPS, "the internet, through NAT")
     for group in (*nodes, OPERATOR):
         yield Connection(group, CONTROL_PLANE, HTTPS, "the Kubernetes API")
     for group in nodes:
@@ -113,6 +117,7 @@ class FirewallArgs:
     s3_prefix_list_id: pulumi.Input[str]
     client_cidrs: Sequence[str]
     client_port: int
+    nat: bool
 
 
 class Firewall(pulumi.ComponentResource):
@@ -128,8 +133,8 @@ class Firewall(pulumi.ComponentResource):
         super().__init__("hybrid:aws:Firewall", name, None, opts)
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
-        wanted = connections(args.plan, args.client_port)
-        names = dict.fromkeys(end for c in wanted for end in (c.source, c.destination) if end not in (CLIENTS, S3))
+        wanted = connections(args.plan, args.client_port, args.nat)
+        names = dict.fromkeys(end for c in wanted for end in (c.source, c.destination) if end not in RANGES)
         self.groups = {group: self._group(group) for group in names}
         for connection in wanted:
             self._permit(connection)
@@ -169,10 +174,13 @@ class Firewall(pulumi.ComponentResource):
                 )
             return
         source = self.group_id(connection.source)
-        if connection.destination == S3:
-            aws.vpc.SecurityGroupEgressRule(
-                label, security_group_id=source, prefix_list_id=self._args.s3_prefix_list_id, opts=self._child, **what
+        if connection.destination in RANGES:
+            leads_to = (
+                {"prefix_list_id": self._args.s3_prefix_list_id}
+                if connection.destination == S3
+                else {"cidr_ipv4": ANYWHERE}
             )
+            aws.vpc.SecurityGroupEgressRule(label, security_group_id=source, opts=self._child, **leads_to, **what)
             return
         destination = self.group_id(connection.destination)
         aws.vpc.SecurityGroupEgressRule(

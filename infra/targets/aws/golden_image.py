@@ -15,7 +15,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.spec.models import OsRelease
-from infra.targets.aws.boot import script
+from infra.targets.aws.boot import script, user_data
 from infra.targets.aws.cidr import Tier
 from infra.targets.aws.config import ImageConfig
 from infra.targets.aws.firewall import BUILDER, Firewall
@@ -28,6 +28,7 @@ from infra.targets.aws.vm_tier import ROOT_GIB, Bundle, RootImage, ssm_agent_sta
 DEBIAN_ACCOUNT = "136693071363"
 WEEKLY = "cron(0 2 ? * SUN *)"
 LIFETIME = {"DEPRECATE": 60, "DISABLE": 90, "DELETE": 180}  # days
+COMPONENT_LIMIT = 16000  # characters of a component's document
 KEPT = 3  # images that the lifecycle never touches, however old
 
 
@@ -69,6 +70,8 @@ class GoldenImagesArgs:
     firewall: Firewall
     bundle: Bundle
     key_arn: pulumi.Input[str]
+    log_key_arn: pulumi.Input[str]
+    log_days: int
     alarm_topic_arn: pulumi.Input[str]
 
 
@@ -84,7 +87,15 @@ class GoldenImages(pulumi.ComponentResource):
         super().__init__("hybrid:aws:GoldenImages", name, None, opts)
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
-        self.candidates = {os: f"{args.site.path}/images/{os}/candidate" for os in args.parents}
+        # The role of the service may write below these two names, and nowhere else.
+        self.candidates = {os: f"/imagebuilder/{args.site.prefix}/{os}/candidate" for os in args.parents}
+        self._logs = aws.cloudwatch.LogGroup(
+            f"{name}-builds",
+            name=f"/aws/imagebuilder/{args.site.prefix}",
+            retention_in_days=args.log_days,
+            kms_key_id=args.log_key_arn,
+            opts=self._child,
+        )
         builder = self._builder()
         for os, parent in args.parents.items():
             self._pipeline(os, parent, builder)
@@ -143,11 +154,17 @@ class GoldenImages(pulumi.ComponentResource):
             self._component(f"{label}-{phase}", phase, file, known)
             for phase, file in (("build", "image.sh"), ("test", "hygiene.sh"))
         )
+        agent = pulumi.Output.all(packages=args.bundle.packages_url).apply(
+            lambda found: user_data("agent.sh", {**known, **found})
+        )
         recipe = aws.imagebuilder.ImageRecipe(
             label,
             name=name,
-            version=pulumi.Output.all(build.arn, test.arn, parent).apply(lambda parts: version_of(json.dumps(parts))),
+            version=pulumi.Output.all(build.arn, test.arn, parent, agent).apply(
+                lambda parts: version_of(json.dumps(parts))
+            ),
             parent_image=parent,
+            user_data_base64=agent,
             components=[
                 aws.imagebuilder.ImageRecipeComponentArgs(component_arn=component.arn) for component in (build, test)
             ],
@@ -196,6 +213,9 @@ class GoldenImages(pulumi.ComponentResource):
             infrastructure_configuration_arn=builder.arn,
             distribution_configuration_arn=distribution.arn,
             enhanced_image_metadata_enabled=True,
+            logging_configuration=aws.imagebuilder.ImagePipelineLoggingConfigurationArgs(
+                image_log_group_name=self._logs.name, pipeline_log_group_name=self._logs.name
+            ),
             image_tests_configuration=aws.imagebuilder.ImagePipelineImageTestsConfigurationArgs(
                 image_tests_enabled=True, timeout_minutes=60
             ),
@@ -271,8 +291,15 @@ def version_of(content: str) -> str:
 
 
 def component_document(name: str, phase: str, text: str) -> str:
-    """A component's document, in JSON, which is YAML: one script in one phase."""
+    """A component's document, in JSON, which is YAML: one script in one phase.
+
+    Raises:
+        ValueError: if it is too long.
+    """
     step = {"name": "Run", "action": "ExecuteBash", "inputs": {"commands": [text]}}
-    return json.dumps(
+    found = json.dumps(
         {"name": name, "schemaVersion": 1.0, "phases": [{"name": phase, "steps": [step]}]}, sort_keys=True
     )
+    if len(found) > COMPONENT_LIMIT:
+        raise ValueError(f"the component {name} has {len(found)} characters; Image Builder takes {COMPONENT_LIMIT}")
+    return found

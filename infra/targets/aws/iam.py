@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
@@ -30,12 +31,12 @@ def grant(
     return {**allow(actions, resources, conditions), "Principal": principal}
 
 
-def deny_plain_http(bucket_arn: Any, objects: Any) -> Statement:
+def deny_plain_http(actions: Sequence[str], resources: Sequence[Any]) -> Statement:
     return {
         "Effect": "Deny",
         "Principal": "*",
-        "Action": "s3:*",
-        "Resource": [bucket_arn, objects],
+        "Action": list(actions),
+        "Resource": list(resources),
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
 
@@ -69,17 +70,41 @@ def document(*statements: Statement) -> pulumi.Output[str]:
     return pulumi.Output.all(*outputs).apply(lambda known: json.dumps(fill(text, iter(known)), sort_keys=True))
 
 
-def trust(service: str, account: str | None = None, actions: Sequence[str] = ("sts:AssumeRole",)) -> str:
+def trust(service: str, account: str | None = None) -> str:
     """Who may assume a role: one service, and (`account`) only on behalf of this account's resources."""
+    return _trust(service, ["sts:AssumeRole"], {"aws:SourceAccount": account} if account else {})
+
+
+def trust_pods(cluster_arn: str, namespace: str, service_account: str) -> str:
+    """The trust of a role for EKS pod identity: pods of one service account in one cluster. EKS says who asks by tags
+    of the session, which nobody who asks can choose."""
+    who = {
+        "eks-cluster-arn": cluster_arn,
+        "kubernetes-namespace": namespace,
+        "kubernetes-service-account": service_account,
+    }
+    tags = {f"aws:RequestTag/{key}": value for key, value in who.items()}
+    return _trust("pods.eks.amazonaws.com", ["sts:AssumeRole", "sts:TagSession"], tags)
+
+
+def _trust(service: str, actions: Sequence[str], equal: Mapping[str, str]) -> str:
     statement: Statement = {"Effect": "Allow", "Action": list(actions), "Principal": {"Service": service}}
-    if account:
-        statement["Condition"] = {"StringEquals": {"aws:SourceAccount": account}}
+    if equal:
+        statement["Condition"] = {"StringEquals": dict(equal)}
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, sort_keys=True)
 
 
-def trust_pods() -> str:
-    """The trust of a role for EKS pod identity."""
-    return trust("pods.eks.amazonaws.com", actions=("sts:AssumeRole", "sts:TagSession"))
+@dataclass(frozen=True)
+class ServiceRole:
+    """A role with its permissions.
+
+    Attributes:
+        name, arn: known once the permissions are attached, so that whoever uses the role finds them there, and on the
+            way down keeps them until it is gone itself.
+    """
+
+    name: pulumi.Output[str]
+    arn: pulumi.Output[str]
 
 
 def service_role(
@@ -88,11 +113,18 @@ def service_role(
     statements: Sequence[Statement] = (),
     managed: Sequence[str] = (),
     opts: pulumi.ResourceOptions | None = None,
-) -> aws.iam.Role:
+) -> ServiceRole:
     """A role with one inline policy of these statements, and managed ones by ARN."""
     role = aws.iam.Role(name, assume_role_policy=trusted, force_detach_policies=True, opts=opts)
-    if statements:
-        aws.iam.RolePolicy(name, role=role.id, policy=document(*statements), opts=opts)
-    for arn in managed:
+    permissions: list[pulumi.CustomResource] = [
         aws.iam.RolePolicyAttachment(f"{name}-{arn.rsplit('/', 1)[-1]}", role=role.name, policy_arn=arn, opts=opts)
-    return role
+        for arn in managed
+    ]
+    if statements:
+        permissions.append(aws.iam.RolePolicy(name, role=role.id, policy=document(*statements), opts=opts))
+    attached = [permission.id for permission in permissions]
+
+    def once_attached(value: pulumi.Output[str]) -> pulumi.Output[str]:
+        return pulumi.Output.all(value, *attached).apply(lambda known: known[0])
+
+    return ServiceRole(once_attached(role.name), once_attached(role.arn))

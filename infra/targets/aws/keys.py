@@ -11,22 +11,31 @@ from infra.targets.aws.iam import Statement, document, grant
 from infra.targets.aws.site import Site
 
 USE = ("kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey")
+FOR_AWS_ONLY = {"Bool": {"kms:GrantIsForAWSResource": "true"}}  # a grant that somebody makes for himself is refused
 
 
 @dataclass(frozen=True)
 class KeysArgs:
+    """
+    Attributes:
+        protect: whether a key can be deleted by a slip.
+        keep: whether keys stay when the stack goes, because what they encrypt does: snapshots, locked backups.
+    """
+
     site: Site
+    protect: bool
+    keep: bool
 
 
 class Keys(pulumi.ComponentResource):
     """Customer-managed keys, rotated every year.
 
     Attributes:
-        data: volumes, images and secrets of the VM tier.
+        data: volumes, images and secrets of the VM tier; snapshots and backups of a volume have its key, too.
         logs: log groups, alarms and the audit trail.
         cluster: Kubernetes secrets and the volumes of pods and nodes.
         artifacts: bundles, packages and container images.
-        backup: the backup vault; apart from `data`, so that losing one does not lose the other.
+        backup: the backup vault, for what AWS Backup encrypts itself: copies, and kinds of backup to come.
     """
 
     data: aws.kms.Key
@@ -37,11 +46,11 @@ class Keys(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: KeysArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("hybrid:aws:Keys", name, None, opts)
-        child = pulumi.ResourceOptions(parent=self)
-        self._site, self._name, self._child = args.site, name, child
-        self.data = self._key("data", through_ec2(args.site))
+        self._args, self._site, self._name = args, args.site, name
+        self._child = pulumi.ResourceOptions(parent=self)
+        self.data = self._key("data", *through_ec2(args.site))
         self.logs = self._key("logs", *for_logs(args.site))
-        self.cluster = self._key("cluster", through_ec2(args.site))
+        self.cluster = self._key("cluster", *through_ec2(args.site))
         self.artifacts = self._key("artifacts")
         self.backup = self._key("backup")
         self.register_outputs({"data": self.data.arn, "backup": self.backup.arn})
@@ -53,7 +62,7 @@ class Keys(pulumi.ComponentResource):
             enable_key_rotation=True,
             deletion_window_in_days=30,
             policy=document(administered_by_account(self._site), *users),
-            opts=self._child,
+            opts=pulumi.ResourceOptions(parent=self, protect=self._args.protect, retain_on_delete=self._args.keep),
         )
         aws.kms.Alias(
             f"{self._name}-{purpose}",
@@ -69,39 +78,52 @@ def administered_by_account(site: Site) -> Statement:
     return grant({"AWS": site.arn("iam", "root", region="")}, ["kms:*"])
 
 
-def through_ec2(site: Site) -> Statement:
+def through_ec2(site: Site) -> tuple[Statement, ...]:
     """Let EC2 use the key for volumes on behalf of anybody in this account who may launch there.
 
     The service-linked role of Auto Scaling launches our members, and holds no permission on our keys. It is not
     named here because in a fresh account it does not exist yet, and a key policy with an unknown principal fails.
     """
-    return grant(
-        {"AWS": "*"},
-        [*USE, "kms:CreateGrant"],
-        conditions={
-            "StringEquals": {"kms:CallerAccount": site.account, "kms:ViaService": f"ec2.{site.region}.amazonaws.com"}
-        },
+    through = {"kms:CallerAccount": site.account, "kms:ViaService": f"ec2.{site.region}.amazonaws.com"}
+    return (
+        grant({"AWS": "*"}, USE, conditions={"StringEquals": through}),
+        grant({"AWS": "*"}, ["kms:CreateGrant"], conditions={"StringEquals": through, **FOR_AWS_ONLY}),
     )
 
 
 def for_logs(site: Site) -> tuple[Statement, ...]:
     """CloudWatch Logs for this account's groups, alarms into encrypted topics, and CloudTrail for this account."""
-    of_account = {"StringEquals": {"aws:SourceAccount": site.account}}
+    trail = site.arn("cloudtrail", f"trail/{site.prefix}")
     return (
         grant(
             {"Service": f"logs.{site.region}.amazonaws.com"},
             USE,
             conditions={"ArnLike": {"kms:EncryptionContext:aws:logs:arn": site.arn("logs", "log-group:*")}},
         ),
-        grant(
-            {"Service": ["cloudwatch.amazonaws.com", "events.amazonaws.com", "backup.amazonaws.com"]},
-            ["kms:Decrypt", "kms:GenerateDataKey*"],
-            conditions=of_account,
+        *(
+            grant({"Service": service}, ["kms:Decrypt", "kms:GenerateDataKey*"], conditions=conditions)
+            for service, conditions in paging_services(site).items()
         ),
-        grant({"Service": "budgets.amazonaws.com"}, ["kms:Decrypt", "kms:GenerateDataKey*"], conditions=of_account),
         grant(
             {"Service": "cloudtrail.amazonaws.com"},
-            ["kms:GenerateDataKey*", "kms:DescribeKey"],
-            conditions={"StringEquals": {"aws:SourceArn": site.arn("cloudtrail", f"trail/{site.prefix}")}},
+            ["kms:GenerateDataKey*"],
+            conditions={"StringEquals": {"aws:SourceArn": trail, "kms:EncryptionContext:aws:cloudtrail:arn": trail}},
+        ),
+        grant(
+            {"Service": "cloudtrail.amazonaws.com"},
+            ["kms:DescribeKey"],
+            conditions={"StringEquals": {"aws:SourceArn": trail}},
         ),
     )
+
+
+def paging_services(site: Site) -> dict[str, dict[str, dict[str, str]] | None]:
+    """The services that publish to the encrypted alarm topic, and the conditions under which they may: on behalf of
+    this account only. EventBridge says on the way to a topic on whose behalf it comes to neither SNS nor KMS; under any
+    condition its messages are dropped without a word."""
+    of_account = {"StringEquals": {"aws:SourceAccount": site.account}}
+    return {
+        "cloudwatch.amazonaws.com": of_account,
+        "budgets.amazonaws.com": of_account,
+        "events.amazonaws.com": None,
+    }

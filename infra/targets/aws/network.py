@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
@@ -79,6 +80,7 @@ class Network(pulumi.ComponentResource):
         )
         self.subnets = {tier: {zone: self._subnet(tier, zone) for zone in args.zones} for tier in Tier}
         self._routes = self._route()
+        self._access_lists(vpc)
         self.gateways = {service: self._gateway(service) for service in GATEWAY_SERVICES}
         self.s3_prefix_list_id = self.gateways["s3"].prefix_list_id
         self._flow_logs()
@@ -134,6 +136,29 @@ class Network(pulumi.ComponentResource):
             nat = nats.get(zone) or nats[zones[0]]
             self._default_route(f"private-{zone}", table, nat_gateway_id=nat.id)
         return {Tier.PUBLIC: [public], Tier.PRIVATE: list(private.values()), Tier.ISOLATED: [isolated]}
+
+    def _access_lists(self, vpc: aws.ec2.Vpc) -> None:
+        """A second wall, that no mistake in a security group opens: each tier speaks within the VPC and with what it
+        has to outside. The VPC's own list lets everything through; adopting it without entries closes it."""
+        lists = [
+            aws.ec2.NetworkAcl(
+                f"{self._name}-{tier.value}",
+                vpc_id=self.vpc_id,
+                subnet_ids=self.subnet_ids(tier),
+                ingress=[aws.ec2.NetworkAclIngressArgs(**entry) for entry in inward],
+                egress=[aws.ec2.NetworkAclEgressArgs(**entry) for entry in outward],
+                tags={"Name": f"{self._args.site.prefix}-{tier.value}", "hybrid:tier": tier.value},
+                opts=self._child,
+            )
+            for tier, (inward, outward) in access_lists(self.cidr).items()
+        ]
+        aws.ec2.DefaultNetworkAcl(
+            f"{self._name}-default",
+            default_network_acl_id=vpc.default_network_acl_id,
+            tags={"Name": f"{self._args.site.prefix}-unused"},
+            # Only then no subnet is left in it.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=lists),
+        )
 
     def _table(self, label: str, tier: Tier, zones: Sequence[str]) -> aws.ec2.RouteTable:
         table = aws.ec2.RouteTable(
@@ -219,24 +244,63 @@ class Network(pulumi.ComponentResource):
         )
 
 
+HTTPS, EPHEMERAL = (443, 443), (1024, 65535)
+LINUX_EPHEMERAL = (32768, 65535)
+
+
+def access_lists(vpc: str) -> dict[Tier, tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
+    """What may come in and go out by tier. Lists have no memory: answers come in on the port that was asked from."""
+    within = ("allow", "-1", (0, 0), vpc)
+    remote_desktop = ("deny", "tcp", (3389, 3389), ANYWHERE)  # lies in the range of clients' ports
+    answers = ("allow", "tcp", LINUX_EPHEMERAL, ANYWHERE)
+    https = ("allow", "tcp", HTTPS, ANYWHERE)  # in: clients; out: S3 through its gateway, the internet through NAT
+    behind = _entries(within, answers), _entries(within, https)
+    return {
+        Tier.PUBLIC: (
+            _entries(within, remote_desktop, https, ("allow", "tcp", EPHEMERAL, ANYWHERE)),
+            _entries(within, https, ("allow", "tcp", EPHEMERAL, ANYWHERE)),
+        ),
+        Tier.PRIVATE: behind,
+        Tier.ISOLATED: behind,
+    }
+
+
+def _entries(*wanted: tuple[str, str, tuple[int, int], str]) -> list[dict[str, Any]]:
+    return [
+        {"rule_no": 100 * number, "action": action, "protocol": protocol, "from_port": first, "to_port": last}
+        | {"cidr_block": cidr}
+        for number, (action, protocol, (first, last), cidr) in enumerate(wanted, start=1)
+    ]
+
+
 def only_from_account(site: Site) -> dict[str, object]:
     """An endpoint carries this account's identities and nobody else's: stolen foreign keys are no way out."""
     return grant("*", ["*"], conditions={"StringEquals": {"aws:PrincipalAccount": site.account}})
 
 
 def reachable_buckets(site: Site, own: Sequence[pulumi.Input[str]]) -> list[dict[str, object]]:
-    """Through the S3 gateway one reaches our buckets, and those in which AWS keeps what its agents and images need."""
+    """Through the S3 gateway one reaches our buckets, and those in which AWS keeps what its agents and images need.
+
+    Only reading is for everybody: apt brings no identity, and neither do AWS's agents.
+    """
     ours = [part for arn in own for part in (arn, pulumi.Output.concat(arn, "/*"))]
     theirs = [
         f"prod-{site.region}-starport-layer-bucket",  # layers of ECR images
         f"amazon-ssm-{site.region}",  # the SSM agent
         f"aws-ssm-{site.region}",  # documents of SSM
         f"patch-baseline-snapshot-{site.region}",  # what SSM measures compliance against
+        f"aws-patch-manager-{site.region}-*",  # and with; its name ends differently in every region
         f"ec2imagebuilder-managed-resources-{site.region}-prod",
         f"ec2imagebuilder-toe-{site.region}-prod",
         f"al2023-repos-{site.region}-de612dc2",  # packages of the nodes' Amazon Linux
     ]
     return [
-        grant("*", ["s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:PutObject"], ours),
+        grant("*", ["s3:GetObject"], ours),
+        grant(
+            "*",
+            ["s3:ListBucket", "s3:PutObject"],
+            ours,
+            conditions={"StringEquals": {"aws:PrincipalAccount": site.account}},
+        ),
         grant("*", ["s3:GetObject"], [site.arn("s3", f"{name}/*", region="", account="") for name in theirs]),
     ]

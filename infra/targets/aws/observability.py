@@ -11,7 +11,8 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.targets.aws.config import ObservabilityConfig
-from infra.targets.aws.iam import document, grant
+from infra.targets.aws.iam import deny_plain_http, document, grant
+from infra.targets.aws.keys import paging_services
 from infra.targets.aws.site import Site
 
 # Log groups by purpose; members may write to the first two.
@@ -42,7 +43,10 @@ class Observability(pulumi.ComponentResource):
         )
         self.topic_arn = topic.arn
         aws.sns.TopicPolicy(
-            f"{name}-alarms", arn=topic.arn, policy=document(*publishers(args.site, topic.arn)), opts=self._child
+            f"{name}-alarms",
+            arn=topic.arn,
+            policy=document(deny_plain_http(["sns:Publish"], [topic.arn]), *publishers(args.site, topic.arn)),
+            opts=self._child,
         )
         aws.sns.TopicSubscription(
             f"{name}-alarms", topic=topic.arn, protocol="email", endpoint=args.config.alarm_email, opts=self._child
@@ -92,15 +96,10 @@ class Observability(pulumi.ComponentResource):
 
 
 def publishers(site: Site, topic_arn: pulumi.Input[str]) -> list[dict[str, Any]]:
-    """The services that page, each only on behalf of this account."""
+    """The services that page."""
     return [
-        grant(
-            {"Service": f"{service}.amazonaws.com"},
-            ["sns:Publish"],
-            [topic_arn],
-            {"StringEquals": {"aws:SourceAccount": site.account}},
-        )
-        for service in ("cloudwatch", "events", "budgets", "backup")
+        grant({"Service": service}, ["sns:Publish"], [topic_arn], conditions)
+        for service, conditions in paging_services(site).items()
     ]
 
 

@@ -11,7 +11,7 @@ import pulumi_aws as aws
 from infra.placement import Plan, Runtime
 from infra.spec import Compliance
 from infra.targets.aws.config import PatchingConfig, WindowConfig
-from infra.targets.aws.iam import allow, service_role, trust
+from infra.targets.aws.iam import ServiceRole, allow, service_role, trust
 from infra.targets.aws.observability import page_on_event
 from infra.targets.aws.site import Site
 from infra.targets.aws.vm_tier import StatefulMember, patch_group
@@ -105,7 +105,7 @@ class Patching(pulumi.ComponentResource):
             opts=self._child,
         )
 
-    def _role(self) -> aws.iam.Role:
+    def _role(self) -> ServiceRole:
         site = self._args.site
         return service_role(
             f"{self._name}-window",
@@ -113,10 +113,8 @@ class Patching(pulumi.ComponentResource):
             [
                 allow(
                     ["ssm:SendCommand"],
-                    [
-                        site.arn("ec2", "instance/*"),
-                    ],
-                    {"StringEquals": {"ssm:resourceTag/hybrid:stack": site.stack}},
+                    [site.arn("ec2", "instance/*")],
+                    {"StringEquals": {f"ssm:resourceTag/{tag}": value for tag, value in site.own.items()}},
                 ),
                 allow(
                     ["ssm:SendCommand"],
@@ -134,7 +132,7 @@ class Patching(pulumi.ComponentResource):
             opts=self._child,
         )
 
-    def _window(self, group: str, workloads: Sequence[str], role: aws.iam.Role) -> None:
+    def _window(self, group: str, workloads: Sequence[str], role: ServiceRole) -> None:
         args, label = self._args, f"{self._name}-{group}"
         window = aws.ssm.MaintenanceWindow(
             label,
@@ -174,7 +172,7 @@ class Patching(pulumi.ComponentResource):
         target: aws.ssm.MaintenanceWindowTarget,
         document: pulumi.Input[str],
         parameters: Mapping[str, Sequence[str]],
-        role: aws.iam.Role,
+        role: ServiceRole,
         priority: int,
     ) -> None:
         command = aws.ssm.MaintenanceWindowTaskTaskInvocationParametersRunCommandParametersArgs

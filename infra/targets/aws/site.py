@@ -46,7 +46,12 @@ class Site:
     def tags(self) -> dict[str, str]:
         """On everything: through the provider's default tags, and explicitly where those do not reach
         (instances and volumes of launch templates, members of Auto Scaling groups)."""
-        return {"hybrid:platform": self.platform, "hybrid:stack": self.stack, "hybrid:owner": self.owner}
+        return {**self.own, "hybrid:owner": self.owner}
+
+    @property
+    def own(self) -> dict[str, str]:
+        """The tags that select what is of this platform and no other one of the account."""
+        return {"hybrid:platform": self.platform, "hybrid:stack": self.stack}
 
 
 def workload_tags(name: str, workload: str, runtime: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pulumi_aws as aws
 from infra.placement import Plan, Runtime
 from infra.spec import Workload
 from infra.spec.models import OsRelease
+from infra.targets.aws.artifacts import ARTIFACTS, bucket_arn
 from infra.targets.aws.boot import user_data
 from infra.targets.aws.cidr import Tier
 from infra.targets.aws.config import VmTierConfig
@@ -323,15 +324,13 @@ class VmTier(pulumi.ComponentResource):
     """
 
     members: dict[str, list[StatefulMember]]
-    secrets: dict[str, aws.secretsmanager.Secret]
-    roles: dict[str, aws.iam.Role]
 
     def __init__(self, name: str, args: VmTierArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("hybrid:aws:VmTier", name, None, opts)
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
         self.domain = domain(args.site)
-        self.members, self.secrets, self.roles = {}, {}, {}
+        self.members = {}
         dns = aws.route53.Zone(
             name, name=self.domain, vpcs=[aws.route53.ZoneVpcArgs(vpc_id=args.network.vpc_id)], opts=self._child
         )
@@ -357,20 +356,13 @@ class VmTier(pulumi.ComponentResource):
             f"{self._name}-{workload}",
             trust("ec2.amazonaws.com"),
             [
-                *member_statements(args.site, workload, args.key_arn, args.log_group_arns),
+                *member_statements(args.site, workload, args.log_group_arns),
                 *args.bundle.readable,
-                *(
-                    [allow(["secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"], [secret.arn])]
-                    if secret
-                    else []
-                ),
+                *(secret_statements(args.site, secret.arn, args.key_arn) if secret else []),
             ],
             opts=self._child,
         )
         profile = aws.iam.InstanceProfile(f"{self._name}-{workload}", role=role.name, opts=self._child)
-        self.roles[workload] = role
-        if secret:
-            self.secrets[workload] = secret
         size = args.config.instance_types.get(workload) or instance_type(spec)
         assert size, "parse_config refuses a plan with a workload that no type can hold"
         members: list[StatefulMember] = []
@@ -416,6 +408,11 @@ class VmTier(pulumi.ComponentResource):
         )
 
 
+def own_inventory(workload: str) -> str:
+    """The key of the inventory that a workload's members read: of themselves alone, with their callers' addresses."""
+    return f"inventory/{workload}"
+
+
 def password_callers(plan: Plan, workload: str) -> tuple[str, ...]:
     """Who logs in to a workload by password."""
     return plan.callers_of(workload) if plan.spec.workloads[workload].package == "postgresql" else ()
@@ -447,15 +444,27 @@ def ssm_agent_statements() -> list[Statement]:
     ]
 
 
-def member_statements(
-    site: Site, workload: str, key_arn: pulumi.Input[str], log_group_arns: Sequence[pulumi.Input[str]]
-) -> list[Statement]:
+def secret_statements(site: Site, secret_arn: pulumi.Input[str], key_arn: pulumi.Input[str]) -> list[Statement]:
+    """Make and read the passwords of one's own callers."""
+    return [
+        allow(["secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"], [secret_arn]),
+        allow(
+            ["kms:Decrypt", "kms:GenerateDataKey"],
+            [key_arn],
+            {"StringEquals": {"kms:ViaService": f"secretsmanager.{site.region}.amazonaws.com"}},
+        ),
+    ]
+
+
+def member_statements(site: Site, workload: str, log_group_arns: Sequence[pulumi.Input[str]]) -> list[Statement]:
     """The permissions of a workload's members: themselves, their own volumes, their own launch, their own logs."""
-    mine = {"StringEquals": {"aws:ResourceTag/hybrid:workload": workload, "aws:ResourceTag/hybrid:stack": site.stack}}
+    tags = {"hybrid:workload": workload, **site.own}
+    mine = {"StringEquals": {f"aws:ResourceTag/{tag}": value for tag, value in tags.items()}}
     return [
         *ssm_agent_statements(),
         allow(["ec2:DescribeVolumes", "logs:DescribeLogGroups"], "*"),
         allow(["ssm:GetParameter"], [site.arn("ssm", f"parameter{site.path}/bundle")]),
+        allow(["s3:GetObject"], [f"{bucket_arn(site, ARTIFACTS)}/{own_inventory(workload)}.json"]),
         allow(
             ["ssm:GetParameter", "ssm:PutParameter"],
             [site.arn("ssm", f"parameter{site.path}/authorities/{workload}-*")],
@@ -476,11 +485,6 @@ def member_statements(
         allow(
             ["autoscaling:CompleteLifecycleAction"],
             [site.arn("autoscaling", f"autoScalingGroup:*:autoScalingGroupName/{site.prefix}-{workload}-*")],
-        ),
-        allow(
-            ["kms:Decrypt", "kms:GenerateDataKey"],
-            [key_arn],
-            {"StringEquals": {"kms:ViaService": f"secretsmanager.{site.region}.amazonaws.com"}},
         ),
         allow(
             ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"],

@@ -92,7 +92,7 @@ play() {
     local playbook=$1 inventory=$hybrid_run/inventory.json variables=$hybrid_run/variables.json
     shift
     # In a new platform it is written while the first machines boot.
-    try 1800 aws s3 cp --only-show-errors "s3://$HYBRID_BUCKET/inventory.json" "$inventory"
+    try 1800 aws s3 cp --only-show-errors "s3://$HYBRID_BUCKET/inventory/$HYBRID_WORKLOAD.json" "$inventory"
     passwords "$inventory" >"$variables"
     (
         cd "$hybrid_home/bundle"

@@ -18,13 +18,16 @@ ansible/bin/pip install --quiet --no-index --find-links wheels --require-hashes 
 aws s3 cp --only-show-errors "s3://$HYBRID_BUCKET/bundle/$(parameter bundle).tar.gz" - | tar --extract --gzip
 mkdir -p .tools/collections/ansible_collections/hybrid
 ln -s ../../../.. .tools/collections/ansible_collections/hybrid/platform
-aws s3 cp --only-show-errors "s3://$HYBRID_BUCKET/inventory.json" inventory.json
+for document in inventory cluster; do
+    aws s3 cp --only-show-errors "s3://$HYBRID_BUCKET/$document.json" "$document.json"
+done
 
 export KUBECONFIG=$work/kubeconfig
 aws eks update-kubeconfig --name "$HYBRID_CLUSTER" --kubeconfig "$KUBECONFIG" >/dev/null
 sed -e "s|@IMAGE@|$autoscaler|; s|@CLUSTER@|$HYBRID_CLUSTER|; s|@REGION@|$HYBRID_REGION|" \
     infra/targets/aws/jobs/cluster-autoscaler.yaml >autoscaler.yaml
-kubectl apply --server-side --force-conflicts --filename infra/targets/aws/jobs/storage-class.yaml \
+sed -e "s|@KEY@|$HYBRID_KEY|" infra/targets/aws/jobs/storage-class.yaml >storage-class.yaml
+kubectl apply --server-side --force-conflicts --filename storage-class.yaml \
     --filename infra/targets/aws/jobs/runtime-class.yaml --filename autoscaler.yaml
 
 umask 077
@@ -33,14 +36,14 @@ mkdir found
 for what in images authorities; do
     aws ssm get-parameters-by-path --path "$HYBRID_PATH/$what" --query 'Parameters[].[Name,Value]' --output json >"found/$what.json"
 done
-for database in $HYBRID_DATABASES; do
+for database in $(python3 -c 'import json; print(*json.load(open("cluster.json"))["databases"])'); do
     if ! aws secretsmanager get-secret-value --secret-id "$HYBRID_PATH/$database" --query SecretString \
         --output text >"found/$database.passwords.json"; then
         echo "$database has not made its passwords yet; its authority starts this job again"
         exit 0
     fi
 done
-python3 infra/targets/aws/jobs/variables.py found inventory.json "$KUBECONFIG" <<<"$HYBRID_VARIABLES" >variables.json
+python3 infra/targets/aws/jobs/variables.py found inventory.json "$KUBECONFIG" <cluster.json >variables.json
 for playbook in cluster-services cluster-policies workloads; do
     ansible/bin/ansible-playbook --inventory localhost, --extra-vars @variables.json "playbooks/$playbook.yml"
 done

@@ -1,6 +1,6 @@
 """Complete the variables of the cluster's playbooks with what is known only inside the account.
 
-    variables.py FOUND_DIRECTORY INVENTORY KUBECONFIG < what the plan knows > variables.json
+    variables.py FOUND_DIRECTORY INVENTORY KUBECONFIG < cluster.json > variables.json
 
 Runs in the operator's job, on nothing but the standard library.
 """
@@ -73,7 +73,7 @@ def main() -> None:
         for file in directory.glob("*.passwords.json")
     }
     variables = complete(
-        json.load(sys.stdin),
+        json.load(sys.stdin)["variables"],
         json.loads(inventory.read_text()),
         by_last_part(json.loads((directory / "images.json").read_text())),
         authorities,

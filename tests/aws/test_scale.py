@@ -1,0 +1,67 @@
+"""A platform of a hundred workloads is larger, not slower for each of them, and stays within AWS's limits."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from functools import cache
+
+import pytest
+from recording import CHECKOUT, deploy
+
+from policy.resources import Deployment
+
+SMALL, LARGE = 24, 96
+POLICY_LIMIT = 10240  # characters of a role's inline policies
+BUILDSPEC_LIMIT = 16384
+# What is of the whole platform waits for the whole platform; nothing waits for it but each other.
+OF_ALL = {"artifacts-inventory", "jobs-cluster"}
+
+
+@pytest.fixture(scope="module")
+def sized(tmp_path_factory):
+    found = importlib.util.spec_from_file_location("preview", CHECKOUT / "benchmarks" / "preview.py")
+    preview = importlib.util.module_from_spec(found)
+    found.loader.exec_module(preview)
+
+    @cache
+    def deployed(workloads: int) -> Deployment:
+        spec = tmp_path_factory.mktemp("spec") / "platform.yaml"
+        spec.write_text(json.dumps(preview.spec(workloads)))
+        return deploy("aws-dev", preview.without_canaries, spec).deployment
+
+    return deployed
+
+
+def waits_for(deployment: Deployment) -> dict[str, int]:
+    """By resource, how many others it waits for, directly or not."""
+    by_urn = {resource.urn: resource for resource in deployment}
+    known: dict[str, frozenset[str]] = {}
+
+    def reached(urn: str) -> frozenset[str]:
+        if urn not in known:
+            direct = by_urn[urn].depends_on if urn in by_urn else frozenset()
+            known[urn] = direct.union(*map(reached, direct))
+        return known[urn]
+
+    return {r.name: len(reached(r.urn)) for r in deployment.aws() if r.name not in OF_ALL}
+
+
+def test_no_workload_waits_for_all_the_others(sized):
+    """Pulumi walks over what a resource waits for, each time that another one waits for it: what grows with the
+    platform there makes the whole program grow with its square."""
+    small, large = waits_for(sized(SMALL)), waits_for(sized(LARGE))
+    assert len(large) > 2 * len(small)
+    name = max(large, key=lambda name: large[name])
+    assert large[name] <= 1.1 * max(small.values()), f"{name} waits for {large[name]} others"
+
+
+def test_no_policy_and_no_script_grows_with_the_platform(sized):
+    small, large = sized(SMALL), sized(LARGE)
+    for kind, key, limit in (
+        ("iam/rolePolicy", "policy", POLICY_LIMIT),
+        ("codebuild/project", "source", BUILDSPEC_LIMIT),
+        ("ec2/vpcEndpoint", "policy", POLICY_LIMIT),
+    ):
+        longest = [max(len(str(r.props[key])) for r in deployment.of(kind)) for deployment in (small, large)]
+        assert longest[1] <= longest[0] + 100 and longest[1] < limit, f"{kind}: {longest}"
