@@ -3,8 +3,9 @@
     .venv/bin/python benchmarks/preview.py [WORKLOADS...]
 
 Each size is deployed twice, in processes of their own: by the program itself (`__main__.py`, all of it), and by a flat
-program that registers the very same resources one after the other, without components, look-ups or decisions. What the
-program adds is the ratio of the two. Seconds are of the processor, so that what else the machine does counts little.
+program that registers the very same resources one after the other, with the same properties and the same dependencies,
+without components, look-ups or decisions. What the program adds is the ratio of the two. Seconds are of the processor,
+so that what else the machine does counts little.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -56,23 +59,63 @@ def spec(workloads: int) -> dict[str, Any]:
     return {"version": 1, "name": "bench", "maturity": maturity, "workloads": found}
 
 
+@dataclass(frozen=True)
+class Registered:
+    """One registration, as the flat program repeats it.
+
+    Attributes:
+        by_property: URNs on which each property depends.
+        explicit: URNs on which it depends beside.
+    """
+
+    type: str
+    name: str
+    urn: str
+    props: dict[str, Any]
+    by_property: dict[str, list[str]]
+    explicit: list[str]
+
+
+def run_record(workloads: int, keep: Path) -> dict[str, float]:
+    """Keep what the program registers. Apart from the run that is timed: recording costs, too."""
+    from pulumi.runtime import mocks, rpc
+    from recording import Answers, deploy_to, in_clear
+
+    found: list[Registered] = []
+
+    class Monitor(mocks.MockMonitor):
+        def RegisterResource(self, request: Any) -> Any:
+            response = super().RegisterResource(request)
+            if request.type != "pulumi:pulumi:Stack":
+                by_property = {key: sorted(on.urns) for key, on in request.propertyDependencies.items() if on.urns}
+                explicit = set(request.dependencies).difference(*by_property.values())
+                props = in_clear(rpc.deserialize_properties(request.object))
+                found.append(Registered(request.type, request.name, response.urn, props, by_property, sorted(explicit)))
+            return response
+
+    deploy_to(Monitor(Answers()), "aws-dev", without_canaries, written(spec(workloads), keep))
+    keep.write_bytes(pickle.dumps(found))
+    return measured(0, len(found))
+
+
 def run_program(workloads: int, keep: Path) -> dict[str, float]:
-    """Deploy the program, keep what it registered, and say what it took."""
-    from recording import deploy
+    """Deploy the program, and say what it took."""
+    from pulumi.runtime import mocks
+    from recording import Answers, deploy_to
 
-    file = keep.with_suffix(".spec.yaml")
-    file.write_text(json.dumps(spec(workloads)))
-    deploy("aws-dev", spec=file_of_ten(keep), edit=without_canaries)  # warm: imports and schema are not what grows
+    def deploy(file: Path) -> None:
+        deploy_to(mocks.MockMonitor(Answers()), "aws-dev", without_canaries, file)
+
+    deploy(written(spec(10), keep))  # warm: imports and schema are not what grows
+    file = written(spec(workloads), keep)
     begun = time.process_time()
-    recording = deploy("aws-dev", spec=file, edit=without_canaries)
-    took = time.process_time() - begun
-    keep.write_bytes(pickle.dumps([(r.type, r.name, r.props) for r in recording.resources]))
-    return measured(took, len(recording.resources))
+    deploy(file)
+    return measured(time.process_time() - begun, len(pickle.loads(keep.read_bytes())))  # noqa: S301 (our own)
 
 
-def file_of_ten(keep: Path) -> Path:
-    file = keep.with_suffix(".warm.yaml")
-    file.write_text(json.dumps(spec(10)))
+def written(found: dict[str, Any], keep: Path) -> Path:
+    file = keep.with_suffix(".yaml")
+    file.write_text(json.dumps(found))
     return file
 
 
@@ -81,50 +124,66 @@ def without_canaries(config: dict[str, Any]) -> None:
 
 
 def run_flat(workloads: int, keep: Path) -> dict[str, float]:
-    """Register the same resources with the same properties and the same references to each other, flat."""
+    """Register the same resources with the same properties and dependencies, flat."""
     import pulumi
     import pulumi_aws as aws
     from pulumi.runtime import mocks, settings
     from pulumi.runtime.stack import run_pulumi_func
     from recording import Answers, invented, physical_id
 
-    registered = pickle.loads(keep.read_bytes())  # noqa: S301 (written by this very script)
+    everything: list[Registered] = pickle.loads(keep.read_bytes())  # noqa: S301 (written by this very script)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    settings.set_root_resource(None)
-    mocks.set_mocks(Answers(), preview=False)
 
-    def program() -> None:
+    def program(registered: list[Registered]) -> None:
         references: dict[str, Any] = {}
-        for type_, name, props in registered:
-            if type_.startswith("aws:"):
-                module, class_ = re.fullmatch(r"aws:(\w+)/\w+:(\w+)", type_).groups()
-                given = {snake(key): refer(value, references) for key, value in props.items()}
-                made = getattr(getattr(aws, module), class_)(name, **given)
-                references[physical_id(type_, name)] = made.id
-                if hasattr(made, "arn"):
-                    references[invented(type_, name, props)["arn"]] = made.arn
-            else:
-                pulumi.ComponentResource(type_, name, None)
+        by_urn: dict[str, Any] = {}
 
-    everything = registered
-    registered = everything[:400]
-    loop.run_until_complete(run_pulumi_func(program))  # warm: imports are not what grows
-    registered = everything
-    settings.set_root_resource(None)
-    mocks.set_mocks(Answers(), preview=False)
+        def given(value: Any, dependencies: list[str]) -> Any:
+            """A property as a program would write it: with references where it is one, from outputs where it holds some
+            inside of a document."""
+            referring, hits = refer(value, references)
+            if hits or not dependencies:
+                return referring
+            return pulumi.Output.all(*(by_urn[urn].id for urn in dependencies)).apply(lambda _: value)
+
+        for one in registered:
+            if not one.type.startswith("aws:"):
+                by_urn[one.urn] = pulumi.ComponentResource(one.type, one.name, None)
+                continue
+            module, class_ = re.fullmatch(r"aws:(\w+)/\w+:(\w+)", one.type).groups()
+            properties = {
+                snake(key): given(value, [urn for urn in one.by_property.get(key, ()) if urn in by_urn])
+                for key, value in one.props.items()
+            }
+            after = pulumi.ResourceOptions(depends_on=[by_urn[urn] for urn in one.explicit if urn in by_urn])
+            made = getattr(getattr(aws, module), class_)(one.name, **properties, opts=after)
+            by_urn[one.urn] = made
+            references[physical_id(one.type, one.name)] = made.id
+            if hasattr(made, "arn"):
+                references[invented(one.type, one.name, one.props)["arn"]] = made.arn
+
+    def run(registered: list[Registered]) -> None:
+        settings.set_root_resource(None)
+        mocks.set_mocks(Answers(), preview=False)
+        loop.run_until_complete(run_pulumi_func(lambda: program(registered)))
+
+    run(everything[:400])  # warm: imports are not what grows
     begun = time.process_time()
-    loop.run_until_complete(run_pulumi_func(program))
-    return measured(time.process_time() - begun, len(registered))
+    run(everything)
+    return measured(time.process_time() - begun, len(everything))
 
 
-def refer(value: Any, references: dict[str, Any]) -> Any:
-    """The value, with the ids and ARNs in it as outputs of what they are of, as a program would write it."""
+def refer(value: Any, references: dict[str, Any]) -> tuple[Any, int]:
+    """The value with the ids and ARNs in it as outputs of what they are of, and how many there are."""
     if isinstance(value, dict):
-        return {key: refer(item, references) for key, item in value.items()}
+        items = {key: refer(item, references) for key, item in value.items()}
+        return {key: item for key, (item, _) in items.items()}, sum(hits for _, hits in items.values())
     if isinstance(value, list):
-        return [refer(item, references) for item in value]
-    return references.get(value, value) if isinstance(value, str) else value
+        found = [refer(item, references) for item in value]
+        return [item for item, _ in found], sum(hits for _, hits in found)
+    hit = isinstance(value, str) and value in references
+    return (references[value] if hit else value), int(hit)
 
 
 def snake(camel: str) -> str:
@@ -136,16 +195,25 @@ def measured(seconds: float, resources: int) -> dict[str, float]:
     return {"seconds": seconds, "resources": resources, "mib": peak}
 
 
-def child(kind: str, workloads: int, keep: Path) -> dict[str, float]:
-    command = [sys.executable, "-W", "ignore", __file__, kind, str(workloads), str(keep)]
-    run = subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT)
-    if run.returncode:
-        raise SystemExit(run.stderr)
-    return json.loads(run.stdout.splitlines()[-1])
+def side_by_side(workloads: int, keep: Path, *kinds: str) -> list[dict[str, float]]:
+    """Each in a process of its own, all at once: what slows one of them down slows the others, too."""
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", __file__, kind, str(workloads), str(keep)],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=CHECKOUT,
+        )
+        for kind in kinds
+    ]
+    answers = [child.communicate()[0] for child in running]
+    if any(child.returncode for child in running):
+        raise SystemExit(f"measuring {workloads} workloads failed")
+    return [json.loads(answer.splitlines()[-1]) for answer in answers]
 
 
-def best(kind: str, workloads: int, keep: Path) -> dict[str, float]:
-    return min((child(kind, workloads, keep) for _ in range(ROUNDS)), key=lambda found: found["seconds"])
+def fastest(runs: Iterable[dict[str, float]]) -> dict[str, float]:
+    return min(runs, key=lambda run: run["seconds"])
 
 
 def main(sizes: list[int]) -> None:
@@ -154,7 +222,9 @@ def main(sizes: list[int]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for size in sizes:
             keep = Path(scratch, str(size))
-            program, flat = best("program", size, keep), best("flat", size, keep)
+            side_by_side(size, keep, "record")
+            rounds = [side_by_side(size, keep, "program", "flat") for _ in range(ROUNDS)]
+            program, flat = (fastest(runs) for runs in zip(*rounds, strict=True))
             results.append((program, flat))
             each = 1000 * program["seconds"] / program["resources"]
             print(
@@ -173,7 +243,7 @@ def slope(small: dict[str, float], large: dict[str, float]) -> float:
 
 
 if __name__ == "__main__":
-    kinds = {"program": run_program, "flat": run_flat}
+    kinds = {"record": run_record, "program": run_program, "flat": run_flat}
     if sys.argv[1:2] and sys.argv[1] in kinds:
         print(json.dumps(kinds[sys.argv[1]](int(sys.argv[2]), Path(sys.argv[3]))))
     else:

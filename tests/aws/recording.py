@@ -164,10 +164,19 @@ def stack_config(stack: str) -> dict[str, Any]:
 
 def deploy(stack: str, edit: Callable[[dict[str, Any]], None] | None = None, spec: Path | None = None) -> Recording:
     """Run `__main__.py` itself for one stack, with the configuration of its file (after `edit`)."""
+    spec = spec or CHECKOUT / "platform.yaml"
+    monitor = RecordingMonitor(Recording(stack, place(load_spec(spec))))
+    monitor.recording.outputs.update(deploy_to(monitor, stack, edit, spec))
+    return monitor.recording
+
+
+def deploy_to(
+    monitor: mocks.MockMonitor, stack: str, edit: Callable[[dict[str, Any]], None] | None, spec: Path
+) -> dict[str, Any]:
+    """The same, to a monitor of one's own; what the stack exports."""
     config = stack_config(stack)
     if edit:
         edit(config[f"{PROJECT}:aws"])
-    spec = spec or CHECKOUT / "platform.yaml"
     config[f"{PROJECT}:spec"] = str(spec)
     flat = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
 
@@ -175,18 +184,17 @@ def deploy(stack: str, edit: Callable[[dict[str, Any]], None] | None = None, spe
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     settings.set_root_resource(None)
-    monitor = RecordingMonitor(Recording(stack, place(load_spec(spec))))
     mocks.set_mocks(Answers(), project=PROJECT, stack=stack, preview=False, monitor=monitor)
     set_all_config(flat)
+    outputs: dict[str, Any] = {}
 
     def program() -> None:
         runpy.run_path(str(CHECKOUT / "__main__.py"), run_name="__main__")
-        outputs = settings.get_root_resource().outputs
-        pulumi.Output.all(**outputs).apply(monitor.recording.outputs.update)
+        pulumi.Output.all(**settings.get_root_resource().outputs).apply(outputs.update)
 
     try:
         loop.run_until_complete(run_pulumi_func(program))
     finally:
         loop.close()
         asyncio.set_event_loop(None)
-    return monitor.recording
+    return outputs

@@ -79,6 +79,7 @@ def test_all_faults_come_at_once_each_with_its_path(plan):
             {"web": "m7i.large"},
             "instance_types.web: is no workload of the VM tier; there are led",
         ),
+        ("vm_tier.debian_mirror", "ftp://mirror.example/debian", "vm_tier.debian_mirror: 'ftp"),
         ("patching.canaries", ["nobody"], "patching.canaries: nobody is no workload"),
         ("ingress.hostname", None, "certificate_arn needs hostname"),
         ("ingress", {"client_cidrs": ["0.0.0.0/0"]}, "nothing is served to clients outside without TLS"),

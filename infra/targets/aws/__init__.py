@@ -146,6 +146,7 @@ class AwsPlatform(pulumi.ComponentResource):
                 cluster_key_arn=keys.cluster.arn,
                 alarm_topic_arn=watch.topic_arn,
                 os_releases=list(config.vm_tier.images),
+                debian_mirror=config.vm_tier.debian_mirror,
                 autoscaler_image=config.cluster.autoscaler_image,
                 endpoints=endpoints,
             ),

@@ -86,8 +86,8 @@ def _workload(plan: Plan, name: str, elastic: Mapping[str, Workload], flows: Seq
 class JobsArgs:
     """
     Attributes:
-        secret_arns: of the workloads whose passwords the operator hands to their callers.
         os_releases: releases of which the package snapshot is made.
+        debian_mirror: where from; None leaves it to the job's own apt.
     """
 
     site: Site
@@ -102,6 +102,7 @@ class JobsArgs:
     cluster_key_arn: pulumi.Input[str]
     alarm_topic_arn: pulumi.Input[str]
     os_releases: Sequence[str]
+    debian_mirror: str | None
     autoscaler_image: str
     endpoints: Sequence[pulumi.Resource]
 
@@ -135,6 +136,7 @@ class Jobs(pulumi.ComponentResource):
                 "packages_bucket": args.packages.bucket.name,
                 "releases": " ".join(CODENAMES[os] for os in args.os_releases),
                 "pythons": " ".join(dict.fromkeys([*(PYTHONS[os] for os in args.os_releases), *OPERATOR_PYTHONS])),
+                "debian_mirror": args.debian_mirror or "",
                 "ssm_agent": SSM_AGENT,
                 "gvisor": GVISOR,
             },

@@ -93,6 +93,11 @@ class VmTierConfig(_Section):
     instance_types: dict[str, str] = Field(
         default_factory=dict, description="Instance type by workload, where the one computed from resources will not do"
     )
+    debian_mirror: Annotated[str, StringConstraints(pattern=r"^https?://[^\s?#]+/debian/?$")] | None = Field(
+        default=None,
+        description="Debian's archive for the package snapshot, with …-security beside it; absent: the one that the "
+        "job's own Debian image is configured with",
+    )
 
 
 class AddonVersions(_Section):

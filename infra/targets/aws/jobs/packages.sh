@@ -9,6 +9,16 @@ aws ssm get-parameter --name "$HYBRID_PATH/bundle" --query Parameter.Value --out
 aws s3 cp --only-show-errors "s3://$HYBRID_BUCKET/bundle/$(<"$work/digest").tar.gz" - | tar --extract --gzip --directory "$work"
 list=$work/infra/targets/aws/jobs
 
+# Debian's archive: the stack's mirror, or what apt of this job's own image is configured with.
+configured() {
+    apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Created-By: Packages' |
+        awk -v security="$1" '($1 ~ /-security$/) == security && !found++ {print $2}'
+}
+main=${HYBRID_DEBIAN_MIRROR:-$(configured 0)} security=${HYBRID_DEBIAN_MIRROR:+${HYBRID_DEBIAN_MIRROR%/}-security}
+main=${main%/} security=${security:-$(configured 1)}
+security=${security%/}
+echo "from $main and $security"
+
 for release in $HYBRID_RELEASES; do
     # An apt of its own, with nothing installed: so that it names every package, down to the last dependency.
     root=$work/$release
@@ -16,9 +26,9 @@ for release in $HYBRID_RELEASES; do
         "$root/var/cache/apt/archives/partial" "$root/var/lib/dpkg"
     touch "$root/var/lib/dpkg/status"
     cat >"$root/etc/apt/sources.list" <<SOURCES
-deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] https://deb.debian.org/debian $release main
-deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] https://deb.debian.org/debian $release-updates main
-deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] https://deb.debian.org/debian-security $release-security main
+deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $main $release main
+deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $main $release-updates main
+deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $security $release-security main
 SOURCES
     own=(-o "Dir=$root" -o "Dir::State::status=$root/var/lib/dpkg/status" -o APT::Architecture=amd64
         -o Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false -o Acquire::Languages=none -o Dir::Etc::trusted=/dev/null)
@@ -31,21 +41,24 @@ SOURCES
         apt-get "${own[@]}" --quiet=2 --print-uris --no-install-recommends install "$package" 2>/dev/null |
             awk -F"'" '/^\x27/ {print $2}' || echo "no $package in $release"
     done | sort -u >"$root/answers"
-    grep -v '^https:' "$root/answers" || true
-    grep '^https:' "$root/answers" >"$root/uris"
+    grep -v :// "$root/answers" || true
+    grep :// "$root/answers" >"$root/uris"
     while read -r uri; do
-        path=${uri#https://deb.debian.org/}
+        path=debian/${uri#"$main/"}
+        [[ $uri == "$main/"* ]] || path=debian-security/${uri#"$security/"}
         mkdir -p "$work/mirror/${path%/*}"
         curl -fsS --retry 5 -o "$work/mirror/$path" "$uri"
     done <"$root/uris"
     # The very indexes that apt has just verified, whatever the archive has published since.
-    for suite in "debian/dists/$release" "debian/dists/$release-updates" "debian-security/dists/$release-security"; do
-        signed="$root/var/lib/apt/lists/deb.debian.org_${suite//\//_}_InRelease"
+    for suite in "$release" "$release-updates" "$release-security"; do
+        archive=$main here=debian/dists/$suite
+        [[ $suite != *-security ]] || archive=$security here=debian-security/dists/$suite
+        signed=$(compgen -G "$root/var/lib/apt/lists/*_dists_${suite}_InRelease")
         hash=$(awk '$1 == "SHA256:" {on = 1} on && $3 == "main/binary-amd64/Packages.xz" {print $1; exit}' "$signed")
         index=main/binary-amd64/by-hash/SHA256/$hash
-        mkdir -p "$work/indexes/$suite/${index%/*}"
-        curl -fsS --retry 5 -o "$work/indexes/$suite/$index" "https://deb.debian.org/$suite/$index"
-        cp "$signed" "$work/indexes/$suite/InRelease"
+        mkdir -p "$work/indexes/$here/${index%/*}"
+        curl -fsS --retry 5 -o "$work/indexes/$here/$index" "$archive/dists/$suite/$index"
+        cp "$signed" "$work/indexes/$here/InRelease"
     done
 done
 
