@@ -164,8 +164,12 @@ def _groups(state: _State, template: _Resource | None) -> tuple[str, ...]:
 
 def _pools(state: _State) -> Iterator[_Box]:
     for pool in state.of("eks/nodeGroup"):
-        name = pool.outputs["nodeGroupName"]
-        yield _node(state, pool, f"nodes of {name}", _somewhere_in(state, pool))
+        yield _node(state, pool, f"nodes of {_pool_name(pool)}", _somewhere_in(state, pool))
+
+
+def _pool_name(group: _Resource) -> str:
+    """A node group is called after its pool, and after a digest of what EKS cannot change in place."""
+    return str(group.outputs["nodeGroupName"]).rpartition("-")[0]
 
 
 def _nodes(state: _State, nodes: Iterable[Object]) -> Iterator[_Box]:
@@ -195,7 +199,7 @@ def _node(state: _State, pool: _Resource | None, name: str, addresses: tuple[str
         image=" ".join(filter(None, [known.get("amiType"), known.get("releaseVersion")])),
         address=next(iter(addresses), ""),
         is_node=True,
-        pool=known.get("nodeGroupName", ""),
+        pool=_pool_name(pool) if pool else "",
     )
     role = state.find("iam/role", known.get("nodeRoleArn"))
     arn = _instance_arn(pool, name) if pool else ""

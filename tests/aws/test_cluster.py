@@ -96,7 +96,7 @@ def test_pods_get_network_policy_and_identities_from_the_start(deployed):
 
 
 def test_there_is_a_pool_for_every_wall_that_the_plan_asks_for(deployed, plan):
-    pools = {group.props["nodeGroupName"]: group.props for group in deployed.of("eks/nodeGroup")}
+    pools = {group.name.removeprefix("cluster-"): group.props for group in deployed.of("eks/nodeGroup")}
     for runtime in (Runtime.CONTAINER, Runtime.MICROVM):
         if plan.on(runtime):
             assert pools[runtime.value]["labels"]["hybrid.platform/runtime"] == runtime.value
@@ -117,7 +117,7 @@ def test_sandboxed_nodes_have_a_group_that_reaches_no_machine(deployed):
 
 def test_spot_takes_only_what_tolerates_interruption(deployed, plan):
     spot = [group for group in deployed.of("eks/nodeGroup") if group.props["capacityType"] == "SPOT"]
-    assert [group.props["nodeGroupName"] for group in spot] == ["spot"]
+    assert [group.name for group in spot] == ["cluster-spot"]
     assert len(spot[0].props["instanceTypes"]) >= 2, "one type is one capacity pool that can run dry"
     (taint,) = spot[0].props["taints"]
     assert taint["value"] == "spot"
@@ -131,6 +131,20 @@ def test_nodes_are_repaired_spread_and_pinned(deployed):
         assert group.props["releaseVersion"] and group.props["amiType"].startswith("AL2023")
         assert group.ignore_changes == ("scalingConfig.desiredSize",), "the autoscaler would be undone by every up"
         assert group.props["updateConfig"] == {"maxUnavailable": 1}
+
+
+def test_a_pool_of_other_machines_comes_before_the_old_one_goes(dev):
+    """EKS replaces a group for its instance types, and refuses a second one of the same name."""
+
+    def larger(config):
+        config["cluster"]["container"]["instance_types"] = ["m7i.xlarge"]
+
+    def names(deployed):
+        return {group.name: group.props["nodeGroupName"] for group in deployed.of("eks/nodeGroup")}
+
+    before, after = names(dev), names(deploy("aws-dev", larger).deployment)
+    assert {name for name in before if before[name] != after[name]} == {"cluster-container"}
+    assert not any(group.delete_before_replace for group in dev.of("eks/nodeGroup"))
 
 
 def test_production_is_protected_from_deletion(prod, dev):

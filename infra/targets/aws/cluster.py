@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -265,7 +266,7 @@ class Cluster(pulumi.ComponentResource):
         return aws.eks.NodeGroup(
             f"{self._name}-{pool.name}",
             cluster_name=self.cluster.name,
-            node_group_name=pool.name,
+            node_group_name=self._group_name(pool),
             node_role_arn=role.arn,
             subnet_ids=args.network.subnet_ids(Tier.PRIVATE),
             ami_type="AL2023_x86_64_STANDARD",
@@ -293,6 +294,12 @@ class Cluster(pulumi.ComponentResource):
                 ignore_changes=["scalingConfig.desiredSize"],
             ),
         )
+
+    def _group_name(self, pool: Pool) -> str:
+        """It changes with what EKS cannot change in place. The new group can then come before the old one goes, which
+        two of one name cannot."""
+        fixed = [*pool.config.instance_types, *self._args.network.subnets[Tier.PRIVATE]]
+        return f"{pool.name}-{hashlib.sha256(' '.join(fixed).encode()).hexdigest()[:8]}"
 
     def _autoscaling(self) -> None:
         args = self._args
