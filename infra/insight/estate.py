@@ -22,6 +22,7 @@ class Machine:
     Attributes:
         kernel: whose kernel it runs: its own name, or the host's where it is a stand-in for a VM.
         host: the physical machine below it, where that is known.
+        volumes: disks that belong to no workload alone.
         cpus: how many processors it may use at most, where that is known.
         is_node: whether the cluster runs pods on it.
         pool: the group of equal nodes that it belongs to, where there are several.
@@ -35,6 +36,7 @@ class Machine:
     host: str = ""
     image: str = ""
     address: str = ""
+    volumes: tuple[str, ...] = ()
     cpus: float | None = None
     is_node: bool = False
     pool: str = ""

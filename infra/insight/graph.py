@@ -91,6 +91,8 @@ def _machines(estate: Estate) -> Iterator[Link]:
         yield Link(here, Edge.RUNS_ON, kernel)
         if machine.kernel != machine.name:
             yield Link(here, Edge.SHARES_KERNEL, kernel, machine.stand_in)
+        for volume in machine.volumes:
+            yield Link(here, Edge.CAN_READ, Node(Kind.VOLUME, volume), "attached")
         if machine.is_control_plane:
             for secret in estate.cluster_secrets:
                 yield Link(here, Edge.CAN_READ, Node(Kind.SECRET, secret), "the cluster's store")

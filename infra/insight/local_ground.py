@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from infra.insight.estate import HOST, Machine, Unit
@@ -22,7 +23,14 @@ def local_ground(outputs: Mapping[str, Any], resources: Iterable[Object]) -> Gro
         r["outputs"]["name"]: r["outputs"] for r in resources if r["type"].endswith(":Machine") and r.get("outputs")
     }
     machines = tuple(
-        _machine(name, facts, inside.get(name, {}).get("cpu"), name in control_plane, name in nodes)
+        replace(
+            _machine(name, facts),
+            cpus=inside.get(name, {}).get("cpu"),
+            # A disk of the VM tier is its workload's; that of a node holds the volumes of any pod.
+            volumes=() if name in vm_tier else _data_disk(inside.get(name, {})),
+            is_node=name in nodes,
+            is_control_plane=name in control_plane,
+        )
         for name, facts in sorted(outputs["machines"].items())
     )
     return Ground(
@@ -43,7 +51,7 @@ def local_ground(outputs: Mapping[str, Any], resources: Iterable[Object]) -> Gro
     )
 
 
-def _machine(name: str, facts: Mapping[str, Any], cpus: float | None, is_control_plane: bool, is_node: bool) -> Machine:
+def _machine(name: str, facts: Mapping[str, Any]) -> Machine:
     driver, shares = facts.get("driver", ""), bool(facts.get("shares_host_kernel"))
     return Machine(
         name,
@@ -52,9 +60,6 @@ def _machine(name: str, facts: Mapping[str, Any], cpus: float | None, is_control
         host=HOST,
         image=facts.get("image", ""),
         address=facts["address"],
-        cpus=cpus,
-        is_node=is_node,
-        is_control_plane=is_control_plane,
         stand_in="nspawn stands here for a VM" if driver == "nspawn" else "",
     )
 

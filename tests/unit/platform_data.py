@@ -55,6 +55,7 @@ def resources() -> list[dict]:
         {"urn": "urn:pulumi:local::hybrid-platform::pulumi:pulumi:Stack::x", "type": "pulumi:pulumi:Stack"},
         resource("Machine", "ledger-0", outputs={"name": "ledger-0", "data_disk": disk}),
         resource("Machine", "tariffs-0", outputs={"name": "tariffs-0", "data_disk": "", "cpu": 0.25}),
+        resource("Machine", "cluster-0", outputs={"name": "cluster-0", "data_disk": "/srv/cluster-0.ext4", "cpu": 2.0}),
         configuration("ledger-0", 5432),
         configuration("tariffs-0", 7070),
         resource("Playbook", "workloads", inputs={"inventory": {"all": {"hosts": {}}}, "variables": {}}),

@@ -73,7 +73,7 @@ def test_exposed_is_what_something_fallen_may_talk_to():
 
 def test_what_an_attacker_holds_is_named():
     web = radius(estate("qemu"), "web")
-    assert web.machines == ("cluster-0",)
+    assert (web.machines, web.volumes) == (("cluster-0",), ("cluster-0.ext4",))
     assert web.secrets == ("web/ledger",), "the node is the control plane and holds every secret"
     ledger = radius(estate("qemu"), "ledger")
     assert (ledger.machines, ledger.volumes) == (("ledger-0",), ("ledger-0.ext4",))
@@ -172,7 +172,7 @@ def test_a_noisy_machine_slows_its_own_takes_its_share_from_its_host_and_names_w
     noisy = loss(estate(pods=pods), "cluster-0")
     assert (noisy.slowed, noisy.unlimited) == (("web", "worker"), ("worker",))
     assert noisy.neighbours == ("ledger", "tariffs"), "one host carries every local machine"
-    assert (noisy.takes, loss(estate(), "tariffs-0").takes) == (None, 0.25)
+    assert [loss(estate(), name).takes for name in ("cluster-0", "tariffs-0", "ledger-0")] == [2.0, 0.25, None]
 
 
 def test_the_reference_platform_is_within_its_budget_and_a_weaker_wall_is_not(plan):
