@@ -103,7 +103,8 @@ def _of_inventory(stack: Stack | None) -> Iterable[Mapping[str, Any]]:
 
 def images(stack: Stack | None, now: datetime) -> list[dict[str, Any]]:
     """Age and expiry of the golden images in the stack, from the manifests beside them, and who runs on them."""
-    started_from = {name: facts["image"] for name, facts in stack.outputs["machines"].items()} if stack else {}
+    # On AWS a stack has no golden image of its own; its pipelines keep them.
+    started_from = {n: facts.get("image", "") for n, facts in stack.outputs["machines"].items()} if stack else {}
     rows = []
     for name, known in _manifests(stack):
         built, expires = _time(known, "built"), _time(known, "expires")

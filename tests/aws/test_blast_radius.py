@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
+from infra.insight import report
 from infra.insight.blast import loss, over_budget, radii
 from infra.insight.deployed import deployed
 from infra.insight.estate import relocated
 from infra.insight.graph import Edge, Kind, Node, graph_of
 from infra.insight.iam import allows, statements, trusts
+from infra.insight.live import Stack
 from infra.placement import Runtime
 from tests.unit.platform_data import deny, namespace_selector, pod, policy, to_address
 
@@ -242,6 +245,15 @@ def test_what_if_uses_the_pool_of_the_runtime(state):
     found = relocated(estate(state), [("tariffs", Runtime.CONTAINER)])
     assert found.units_of("tariffs")[0].machine == PLAIN
     assert radius(found, "tariffs").falls == {"web": f"kernel {PLAIN}, machine {PLAIN}"}
+
+
+@pytest.mark.parametrize("is_seen", [True, False], ids=["with its cluster", "by its state alone"])
+def test_the_page_shows_a_stack_on_aws(state, plan, is_seen):
+    stack = Stack("aws-dev", outputs(state), resources(state), objects=objects(state) if is_seen else None)
+    found = stack.estate()
+    data = report.gather(plan, found, stack, now=datetime(2026, 11, 24, 12, tzinfo=UTC))
+    assert data["drift"] == {"placement": [], "open_but_not_meant": [], "meant_but_closed": []}
+    assert ("not looked at" in report.render(data, found)) is not is_seen
 
 
 DENY_PLAIN_HTTP = {
