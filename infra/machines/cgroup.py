@@ -52,14 +52,40 @@ class ControlGroup:
                 # Making a node stays allowed: runc asks for that for every container, and it opens nothing.
                 (directory / "devices.deny").write_text("b *:* rw")
 
+    def freeze(self, frozen: bool) -> None:
+        """Let nothing in it run, or let it run again; returns when that is so.
+
+        A hybrid host has both freezers, and what one has stopped the other waits for in vain.
+        """
+        word = "FROZEN" if frozen else "THAWED"
+        for directory in self._directories:
+            if (directory / "freezer.state").exists():
+                (directory / "freezer.state").write_text(word)
+                return _wait_for(directory / "freezer.state", word)
+        for directory in self._directories:
+            if (directory / "cgroup.freeze").exists():
+                (directory / "cgroup.freeze").write_text(str(int(frozen)))
+                return _wait_for(directory / "cgroup.events", f"frozen {int(frozen)}")
+        return None
+
     def remove(self) -> None:
         """Ends what is left in it, and removes it with everything below."""
+        # Whoever froze it may have been killed, and what is frozen does not end.
+        self.freeze(False)
         for directory in self._directories:
             deepest_first = sorted(directory.rglob("cgroup.procs"), key=lambda file: -len(file.parts))
             for processes in deepest_first:
                 _end_all(processes)
                 with contextlib.suppress(OSError):
                     processes.parent.rmdir()
+
+
+def _wait_for(file: Path, words: str) -> None:
+    ends = time.monotonic() + 10
+    while words not in file.read_text():
+        if time.monotonic() > ends:
+            raise TimeoutError(f"{file} does not say {words!r}")
+        time.sleep(0.01)
 
 
 def _end_all(processes: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from infra.machines import node_privileges
@@ -86,6 +88,25 @@ class NspawnDriver:
     def apply_limits(self) -> None:
         if self._cgroup:
             self._cgroup.limit(self.config.memory, self.config.cpu)
+
+    @property
+    def writable(self) -> Path:
+        """What differs from the image."""
+        return self._root / "upper"
+
+    @contextlib.contextmanager
+    def standing_still(self) -> Iterator[None]:
+        try:
+            self._freeze(True)
+            yield
+        finally:
+            self._freeze(False)
+
+    def _freeze(self, frozen: bool) -> None:
+        if self._cgroup:
+            self._cgroup.freeze(frozen)
+        else:
+            run("systemctl", "freeze" if frozen else "thaw", f"{self.config.scope}.service")
 
     def _enter_cgroup(self) -> None:
         if self._cgroup:

@@ -77,6 +77,18 @@ class QemuDriver:
     def apply_limits(self) -> None:
         """A VM's memory is what it booted with; the resource restarts it instead."""
 
+    @property
+    def writable(self) -> Path:
+        return self._disk
+
+    @contextlib.contextmanager
+    def standing_still(self) -> Iterator[None]:
+        try:
+            self._command_monitor("stop")
+            yield
+        finally:
+            self._command_monitor("cont")
+
     def _boot_files(self) -> tuple[Path, Path]:
         """The newest kernel in the machine's disk, with its initrd, copied out."""
         # Replays the journal first, or a kernel that was just installed could be missing.

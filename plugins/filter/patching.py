@@ -72,9 +72,69 @@ def node_is_ready(now: dict[str, Any], before: dict[str, Any]) -> bool:
     )
 
 
-def evidence_of(path: str) -> Any:
-    """The evidence that a file of a run holds."""
-    return json.loads(Path(path).read_text())
+def cves_closed(
+    found: dict[str, list[str]], changes: list[dict[str, Any]], former: dict[str, list[str]], reported: bool
+) -> dict[str, list[str]]:
+    """CVEs by package: for a report of what would be updated, else of what was, in this attempt or a former one."""
+    if reported:
+        return found
+    changed = {change["name"].partition(":")[0] for change in changes}
+    return {name: cves for name, cves in {**former, **found}.items() if name in changed}
+
+
+def cves_open(debsecan: dict[str, Any]) -> dict[str, list[str]] | str:
+    """Open CVEs by package, from a run of debsecan; 'unknown' if it is not there or could not have its data."""
+    if debsecan.get("rc") != 0:
+        return "unknown"
+    found: dict[str, list[str]] = {}
+    for line in debsecan["stdout"].splitlines():
+        cve, package = line.split()[:2]
+        found.setdefault(package, []).append(cve)
+    return found
+
+
+def patching_fact(evidence: dict[str, Any]) -> dict[str, Any]:
+    """What the machine tells of its last patching; what is still phased in is not missing."""
+    left = [one["name"] for one in evidence["pending"] if one["left"] not in (None, "phasing")]
+    return {
+        "last": evidence["ended"],
+        "run": evidence["run"],
+        "scope": evidence["scope"],
+        "left": left,
+        "reboot_pending": evidence["reboot_pending"],
+    }
+
+
+def evidence_of_attempt(path: str) -> dict[str, Any]:
+    """What an earlier attempt to patch the host in this run has left, or nothing; a mere report is no attempt."""
+    if not Path(path).is_file():
+        return {}
+    evidence: dict[str, Any] = json.loads(Path(path).read_text())
+    return evidence if evidence["result"] in ("patched", "failed") else {}
+
+
+def since_attempt(state: dict[str, Any], former: dict[str, Any]) -> dict[str, Any]:
+    """A host's state before, with packages as they were before the run's first attempt; after a failed one services
+    and holds, too, for they have to be as before."""
+    if not former or not former["packages"]["before"]:
+        return state
+    packages = {"packages": former["packages"]["before"]}
+    if former["result"] == "patched":
+        return {**state, **packages}
+    running = sorted({*state["running"], *former["services"]["before"]})
+    return {**state, **packages, "running": running, "holds": former["holds"]}
+
+
+def evidence_of_run(directory: str) -> list[Any]:
+    """The evidence of each host of a run."""
+    return [json.loads(file.read_text()) for file in sorted(Path(directory).glob("*.json")) if file.stem != "summary"]
+
+
+def missing_of(evidence: dict[str, Any]) -> list[str]:
+    """Updates in scope that the host has not got; what is held, excluded or still phased in is not missing."""
+    applied = {(change["name"].partition(":")[0], change["to"]) for change in evidence["changes"]}
+    wanted = [one for one in evidence["pending"] if one["left"] is None]
+    return [one["name"] for one in wanted if (one["name"], one["to"]) not in applied]
 
 
 def fleet_summary(evidence: list[dict[str, Any]]) -> dict[str, Any]:
@@ -87,6 +147,7 @@ def fleet_summary(evidence: list[dict[str, Any]]) -> dict[str, Any]:
         "failed": [one["host"] for one in hosts if one["result"] == "failed"],
         "rebooted": [one["host"] for one in hosts if one["rebooted"]],
         "packages_changed": sum(len(one["changes"]) for one in hosts),
+        "packages_missing": {one["host"]: missing for one in hosts if (missing := missing_of(one))},
         "cves_closed": closed,
     }
 
@@ -101,6 +162,12 @@ class FilterModule:
             "died": died,
             "pin": pin,
             "node_is_ready": node_is_ready,
-            "evidence_of": evidence_of,
+            "evidence_of_attempt": evidence_of_attempt,
+            "since_attempt": since_attempt,
+            "evidence_of_run": evidence_of_run,
+            "cves_closed": cves_closed,
+            "cves_open": cves_open,
+            "patching_fact": patching_fact,
+            "missing_of": missing_of,
             "fleet_summary": fleet_summary,
         }

@@ -104,7 +104,7 @@ def pending(cache, held, phasing, parameters):
                 "from": package.installed.version,
                 "to": chosen.version,
                 "security": is_security(chosen),
-                "left": why_left(package.shortname, held(package), phasing(package), parameters),
+                "left": why_left(package.shortname, held(package), phasing(package, chosen), parameters),
             }
         )
     return sorted(entries, key=lambda entry: entry["full_name"])
@@ -130,8 +130,11 @@ def main():
     def held(package):
         return package._pkg.selected_state == apt_pkg.SELSTATE_HOLD
 
-    def phasing(package):
-        # Named apart, because a candidate that is being phased in is not an update that is missing.
+    def phasing(package, version):
+        # Named apart, because a candidate that is being phased in is not an update that is missing. At 0 % it has been
+        # called back, which apt of Debian (3.0.4 was tried) would install all the same.
+        if version.record.get("Phased-Update-Percentage", "100").strip() == "0":
+            return True
         return hasattr(depcache, "phasing_applied") and depcache.phasing_applied(package._pkg)
 
     entries = pending(cache, held, phasing, module.params)

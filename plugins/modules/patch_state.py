@@ -81,6 +81,11 @@ def service_of(cgroup):
     return found[1] if found else None
 
 
+def named_by_needrestart(listing):
+    """Services in needrestart's batch output; it also sees interpreters whose scripts have been replaced."""
+    return set(re.findall(r"^NEEDRESTART-SVC: (\S+\.service)$", listing, re.MULTILINE))
+
+
 def read(path):
     try:
         with open(path, errors="replace") as stream:
@@ -142,6 +147,8 @@ def main():
     running = sorted(line.split()[0] for line in units.splitlines() if line)
 
     stale, first_is_stale = stale_processes()
+    if module.get_bin_path("needrestart"):
+        stale |= named_by_needrestart(output(module, "needrestart", "-b", "-l", "-r", "l")) & set(running)
     shown = output(module, "systemctl", "show", "--property=Id,NeedDaemonReload", *running) if running else ""
     reload = set()
     for block in shown.split("\n\n"):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.inventory import CONTROL_PLANE, NODES, VM_TIER, Host, Inventory, group_name
-from infra.machines.state import State, gateway
+from infra.machines.state import PROJECT, State, gateway
 from infra.placement import Plan, Runtime
 from infra.targets.local.machine import known_hosts
 from infra.targets.local.network import Network
@@ -52,7 +52,9 @@ class Context:
             Host(
                 machine,
                 (VM_TIER, group_name(workload)),
-                self.connection(machine) | {"workload": workload, "workload_package": spec.package or ""},
+                self.connection(machine)
+                | self._snapshots(machine)
+                | {"workload": workload, "workload_package": spec.package or ""},
             )
             for workload, spec in self.plan.on(Runtime.VM).items()
             for machine in machines_of(workload, spec.replicas)
@@ -60,6 +62,15 @@ class Context:
         if has_cluster(self.plan):
             hosts.append(Host(CLUSTER_MACHINE, (CONTROL_PLANE, NODES), self.connection(CLUSTER_MACHINE)))
         return Inventory(tuple(hosts))
+
+    def _snapshots(self, machine: str) -> dict[str, Any]:
+        """How the patching role takes a snapshot of the machine, and goes back to it; docs/patching.md."""
+        hooks = PROJECT / "infra/targets/local"
+        return {
+            "machine_directory": str(self.state.machine(machine)),
+            "patching_snapshot_tasks": str(hooks / "snapshot.yml"),
+            "patching_rollback_tasks": str(hooks / "rollback.yml"),
+        }
 
     def sources_of(self, workload: str) -> list[str]:
         """The addresses from which the callers of a workload reach it; pods come from their node's."""

@@ -69,7 +69,7 @@ def create(inputs: Values) -> Values:
     host_key = prepare_seed(config, directory, inputs["authorized_key"])
     write_atomically(known_hosts(state(), config.name), f"{_address(config)} {host_key}\n")
     config.write(directory)
-    _start(config, directory)
+    start(config, directory)
     return {"instance_id": config.instance_id, "host_key": host_key}
 
 
@@ -86,7 +86,7 @@ def update(inputs: Values, old: Values) -> Values:
     if supervisor.is_running(directory):
         supervisor.signal_supervisor(directory, signal.SIGHUP)
         _limit_unit(config)
-    _start(config, directory)
+    start(config, directory)
     # From the disk, not from the state: an `up` that was killed may have made the machine anew without telling.
     return {"instance_id": config.instance_id, "host_key": _host_key(config)}
 
@@ -151,7 +151,7 @@ def _config(inputs: Values, instance_id: str) -> MachineConfig:
     )
 
 
-def _start(config: MachineConfig, directory: Path) -> None:
+def start(config: MachineConfig, directory: Path) -> None:
     if not supervisor.is_running(directory):
         command = ["unshare", "--mount", "--propagation", "private"]
         command += [sys.executable, "-m", "infra.machines.supervisor", str(directory)]

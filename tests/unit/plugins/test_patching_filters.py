@@ -1,8 +1,22 @@
 """Filters of the patching role."""
 
+import json
+
 import pytest
 
-from plugins.filter.patching import died, fleet_summary, node_is_ready, package_changes, pin, window_faults
+from plugins.filter.patching import (
+    cves_closed,
+    cves_open,
+    died,
+    evidence_of_attempt,
+    fleet_summary,
+    node_is_ready,
+    package_changes,
+    patching_fact,
+    pin,
+    since_attempt,
+    window_faults,
+)
 
 NIGHT = {"from": "22:00", "until": "04:00", "days": ["sat"]}
 
@@ -45,13 +59,18 @@ def test_updates_are_pinned_with_their_architecture():
 
 def test_the_summary_counts_each_cve_once():
     def host(name, result, cves):
-        return {"host": name, "run": "r", "result": result, "rebooted": False, "changes": [1], "cves": {"closed": cves}}
+        changes = [{"name": "libc6:amd64", "from": "1", "to": "2"}]
+        pending = [{"name": "libc6", "to": "2", "left": None}, {"name": f"only-{name}", "to": "3", "left": None}]
+        pending += [{"name": "young", "to": "2", "left": "phasing"}, {"name": "kept", "to": "2", "left": "held"}]
+        known = {"host": name, "run": "r", "result": result, "rebooted": False, "cves": {"closed": cves}}
+        return {**known, "changes": changes, "pending": pending}
 
     summary = fleet_summary(
         [host("b", "failed", {"x": ["CVE-2026-1111"]}), host("a", "patched", {"y": ["CVE-2026-1111"]})]
     )
     assert summary["cves_closed"] == ["CVE-2026-1111"] and summary["failed"] == ["b"]
     assert list(summary["hosts"]) == ["a", "b"] and summary["packages_changed"] == 2
+    assert summary["packages_missing"] == {"a": ["only-a"], "b": ["only-b"]}
 
 
 def test_a_node_is_ready_only_once_its_kubelet_has_said_so_anew():
@@ -63,3 +82,60 @@ def test_a_node_is_ready_only_once_its_kubelet_has_said_so_anew():
     assert node_is_ready(seen("2026-11-24T10:00:10Z", "True"), before)
     assert not node_is_ready(before, before), "the state from before the reboot counts as ready"
     assert not node_is_ready(seen("2026-11-24T10:00:10Z", "Unknown"), before)
+
+
+FAILED = {
+    "result": "failed",
+    "packages": {"before": {"demo": "1.0"}},
+    "services": {"before": ["demo.service"]},
+    "holds": ["kept"],
+}
+NOW = {"packages": {"demo": "1.1"}, "running": ["ssh.service"], "holds": [], "reboot": []}
+
+
+def test_a_service_that_a_failed_attempt_killed_is_still_missed_by_the_next_one():
+    before = since_attempt(NOW, FAILED)
+    assert died(before["running"], ["ssh.service"], []) == ["demo.service"]
+    assert before["packages"] == {"demo": "1.0"}, "what the failed attempt changed is lost from the evidence"
+    assert before["holds"] == ["kept"]
+
+
+def test_a_second_run_of_the_same_name_keeps_the_evidence_of_the_first_but_not_its_services():
+    before = since_attempt(NOW, {**FAILED, "result": "patched"})
+    assert before["packages"] == {"demo": "1.0"} and before["running"] == ["ssh.service"] and before["holds"] == []
+    assert since_attempt(NOW, {}) == NOW
+    assert since_attempt(NOW, {**FAILED, "packages": {"before": {}}}) == NOW, "it failed before it had looked"
+
+
+def test_a_report_is_no_attempt(tmp_path):
+    file = tmp_path / "host.json"
+    assert evidence_of_attempt(str(file)) == {}
+    for result, counts in (("reported", False), ("failed", True), ("patched", True)):
+        file.write_text(json.dumps({"result": result}))
+        assert bool(evidence_of_attempt(str(file))) is counts
+
+
+def test_only_what_was_updated_closes_cves():
+    found = {"demo": ["CVE-2026-1111"], "failed": ["CVE-2026-2222"]}
+    changes = [{"name": "demo:amd64", "from": "1", "to": "2"}, {"name": "former", "from": "1", "to": "2"}]
+    closed = cves_closed(found, changes, {"former": ["CVE-2026-3333"]}, False)
+    assert closed == {"demo": ["CVE-2026-1111"], "former": ["CVE-2026-3333"]}
+    assert cves_closed(found, [], {}, True) == found
+
+
+def test_what_is_still_phased_in_is_not_missing():
+    pending = [{"name": name, "left": left} for name, left in (("a", None), ("b", "phasing"), ("c", "held"))]
+    known = {"ended": "2026-11-24T10:00:00Z", "run": "r", "scope": "all", "reboot_pending": []}
+    fact = patching_fact({**known, "pending": pending})
+    assert fact["left"] == ["c"] and fact["last"] == "2026-11-24T10:00:00Z"
+
+
+def test_what_debsecan_could_not_tell_is_unknown_and_not_nothing():
+    assert cves_open({"skipped": True}) == "unknown"
+    assert cves_open({"rc": 1, "stdout": ""}) == "unknown"
+    assert cves_open({"rc": 0, "stdout": ""}) == {}
+    listing = "CVE-2026-1111 openssl\nCVE-2026-2222 openssl\nCVE-2026-1111 libssl3t64\n"
+    assert cves_open({"rc": 0, "stdout": listing}) == {
+        "openssl": ["CVE-2026-1111", "CVE-2026-2222"],
+        "libssl3t64": ["CVE-2026-1111"],
+    }

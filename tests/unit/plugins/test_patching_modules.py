@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -122,3 +123,16 @@ def test_a_lock_that_another_run_holds_is_seen(tmp_path):
         process.stdout.readline()
         assert patch_preflight.is_locked(str(path))
         process.stdin.close()
+
+
+def test_a_clock_that_is_off_is_a_fault(call, monkeypatch):
+    monkeypatch.setattr(patch_preflight, "database_faults", lambda module: [])
+    monkeypatch.setattr(patch_preflight, "LOCKS", ())
+    now = time.time()
+    assert call(patch_preflight, now=now)["faults"] == []
+    assert call(patch_preflight, now=now - 3600)["faults"] == ["the clock is 3600 seconds off"]
+
+
+def test_what_needrestart_names_is_restarted():
+    listing = "NEEDRESTART-VER: 3.6\nNEEDRESTART-SVC: ssh.service\nNEEDRESTART-SESS: root @ pts/0\n"
+    assert patch_state.named_by_needrestart(listing) == {"ssh.service"}

@@ -1,0 +1,95 @@
+"""How machines are after the rollout at the end of side_effect.yml, and what it has left as evidence."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+EVIDENCE = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "evidence" / "rollout"
+
+
+@pytest.fixture
+def name(host):
+    return host.check_output("hostname")
+
+
+@pytest.fixture
+def evidence(name):
+    return json.loads((EVIDENCE / f"{name}.json").read_text())
+
+
+def version(host, package):
+    return host.check_output("dpkg-query --show --showformat='${Version}' %s", f"practice-{package}")
+
+
+def test_what_was_pending_is_installed(host):
+    newest = {"service": "1.1", "stale": "1.1", "secure": "1.2", "conf": "1.1", "reboot": "1.1", "dies": "1.1"}
+    assert {package: version(host, package) for package in newest} == newest
+
+
+def test_held_excluded_and_phased_packages_are_as_they_were(host):
+    assert [version(host, package) for package in ("held", "excluded", "phased")] == ["1.0"] * 3
+    assert host.check_output("apt-mark showhold") == "practice-held"
+
+
+def test_what_is_phased_in_is_neither_applied_nor_missing(host, name, evidence):
+    assert "practice-phased" not in {change["name"] for change in evidence["changes"]}
+    fact = json.loads(host.file("/etc/ansible/facts.d/patching.fact").content_string)
+    assert "practice-phased" not in fact["left"] and "practice-held" in fact["left"]
+    summary = json.loads((EVIDENCE / "summary.json").read_text())
+    assert summary["packages_missing"] == {}
+
+
+def test_a_changed_configuration_file_was_kept_without_a_question(host):
+    assert host.file("/etc/practice-conf.conf").content_string == "answer = 42\n"
+
+
+def test_no_service_runs_on_a_file_that_is_gone(host):
+    pid = host.check_output("systemctl show --value --property=MainPID practice-stale")
+    assert not host.check_output(f"readlink /proc/{pid}/exe").endswith("(deleted)")
+
+
+def test_every_service_runs(host):
+    for service in ("service", "stale", "dies"):
+        assert host.service(f"practice-{service}").is_running
+    assert host.check_output("systemctl list-units --state=failed --plain --no-legend") == ""
+
+
+def test_the_distributions_own_runs_are_planned_again(host):
+    for timer in ("apt-daily.timer", "apt-daily-upgrade.timer"):
+        assert host.service(timer).is_running
+    assert not host.service("hybrid-platform-patching-ends.timer").is_running
+
+
+def test_the_machine_went_out_of_service_and_came_back(host):
+    """The hooks of converge.yml and of the update that failed."""
+    steps = host.file("/var/lib/practice-service-log").content_string.split()
+    assert steps and steps == ["out", "in"] * (len(steps) // 2)
+
+
+def test_the_evidence_says_what_an_auditor_asks(name, evidence):
+    assert evidence["host"] == name and evidence["run"] == "rollout" and evidence["result"] == "patched"
+    assert evidence["started"] < evidence["ended"]
+    assert {"name": "practice-service", "from": "1.0", "to": "1.1"} in evidence["changes"]
+    assert evidence["packages"]["before"]["practice-service"] == "1.0"
+    assert evidence["packages"]["after"]["practice-service"] == "1.1"
+    assert evidence["cves"]["closed"]["practice-service"] == ["CVE-2026-11111", "CVE-2026-22222"]
+    assert evidence["cves"]["closed"]["practice-secure"] == ["CVE-2026-33333"]
+    assert evidence["cves"]["unread"] == []
+    known = {"practice-held": ["CVE-2026-44444"]}
+    assert evidence["cves"]["open"] == (known if name == "trixie" else "unknown"), "only one machine has debsecan"
+    assert evidence["rebooted"] and evidence["reboot_pending"] == []
+    assert "practice-service.service" in evidence["services"]["after"]
+    assert evidence["holds"] == ["practice-held"]
+
+
+def test_the_inventory_tool_learns_the_age_of_the_patches(host, evidence):
+    facts = host.ansible("setup", "gather_subset=!all,local")["ansible_facts"]["ansible_local"]["patching"]
+    assert (facts["last"], facts["run"], facts["scope"]) == (evidence["ended"], "rollout", "all")
+    assert facts["reboot_pending"] == []
+
+
+def test_the_fleet_summary_names_every_machine(name):
+    text = (EVIDENCE / "summary.md").read_text()
+    assert f"| {name} | patched |" in text and "CVE-2026-11111" in text
