@@ -1,7 +1,8 @@
-"""Commands of the host, run with their errors told in full."""
+"""Commands of the host, run with their errors told in full; and what the host has."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,3 +41,8 @@ def succeeds(*command: str) -> bool:
 
 def _last_lines(done: subprocess.CompletedProcess[str]) -> str:
     return "\n".join((done.stderr + done.stdout).strip().splitlines()[-15:])
+
+
+def memory() -> int:
+    """Bytes of memory, as the kernel counts it in /proc/meminfo."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

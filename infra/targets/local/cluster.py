@@ -9,6 +9,7 @@ from typing import Any
 import pulumi
 
 from infra.inventory import CONTROL_PLANE, Inventory
+from infra.machines import host
 from infra.placement import Runtime
 from infra.targets.local.context import CLUSTER_MACHINE, Context
 from infra.targets.local.data_disk import DataDisk
@@ -20,11 +21,14 @@ from infra.targets.local.programs import Programs
 from infra.targets.local.vm_tier import machine_inputs
 
 PROGRAMS = ("kubernetes", "containerd", "runc", "cni-plugins", "kube-router", "gvisor", "coredns", "pause")
-SYSTEM_RESERVE = 1792 * 2**20
+SYSTEM_RESERVE = 1536 * 2**20
 """Bytes for the control plane and the node's own programs; measured: they use about 1.05 GB."""
 
 FILE_SYSTEM_OWN = 64 * 2**20
 """Bytes of a disk that are no volume's: inodes and journal."""
+
+SERVICES_RESERVE = 256 * 2**20
+"""Bytes for the pods that the cluster needs of itself, and for what sandboxes cost."""
 
 
 class Cluster(pulumi.ComponentResource):
@@ -48,6 +52,8 @@ class Cluster(pulumi.ComponentResource):
         wanted = sum(w.resources.memory * max(1, w.replicas) for w in elastic.values())
         volumes = {name: w.resources.disk for name, w in elastic.items() if w.resources.disk}
         self.data_disk = self._data_disk(context, sum(volumes.values()), child)
+        # Twice, because a roll-out runs new pods beside the old ones.
+        memory = SYSTEM_RESERVE + SERVICES_RESERVE + 2 * wanted
         self.machine = Machine(
             CLUSTER_MACHINE,
             machine_inputs(
@@ -55,7 +61,7 @@ class Cluster(pulumi.ComponentResource):
                 CLUSTER_MACHINE,
                 workload="cluster",
                 image=image,
-                memory=SYSTEM_RESERVE + 2 * wanted,
+                memory=memory,
                 cpu=float(os.cpu_count() or 1),
                 data_disk=self.data_disk.path if self.data_disk else "",
                 kubernetes_node=True,
@@ -73,6 +79,7 @@ class Cluster(pulumi.ComponentResource):
                 "kubernetes_node_image_archives": images.archives,
                 "kubernetes_node_pause_image": images.references["pause"],
                 "kubernetes_node_volumes": [_volume_path(name) for name in volumes],
+                "kubernetes_node_reserved": reserved(context.driver, memory, SYSTEM_RESERVE),
             },
             [self.machine.instance_id, programs.keys],
             child,
@@ -125,6 +132,12 @@ def _volume(workload: str, size: int) -> dict[str, Any]:
         "node": CLUSTER_MACHINE,
         "claim": f"{workload}/data",
     }
+
+
+def reserved(driver: str, memory: int, own: int) -> dict[str, str]:
+    """What a node keeps from pods: what it needs itself, and what it sees of its host's memory but does not have."""
+    foreign = host.memory() - memory if driver == "nspawn" else 0
+    return {"memory": str(foreign + own)}
 
 
 def localhost(machines: Inventory | None = None) -> dict[str, Any]:
