@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +45,12 @@ class Inventory:
                 "children": children,
             }
         }
+
+
+def databases(workload: str, callers: Sequence[str]) -> list[dict[str, Any]]:
+    """What the role postgresql makes for a workload: a database that the first caller owns, and the others use."""
+    users = [{"name": caller} for caller in callers[1:]]
+    return [{"name": workload, "owner": callers[0], "users": users}] if callers else []
 
 
 def group_name(workload: str) -> str:

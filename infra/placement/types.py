@@ -116,12 +116,13 @@ class Plan:
                     yield Flow(name, peer, port)
 
     def callers_of(self, workload: str) -> tuple[str, ...]:
+        """In the order of the file: the first one owns what a database holds."""
         return self._callers.get(workload, ())
 
     @cached_property
     def _callers(self) -> dict[str, tuple[str, ...]]:
         """Found once for all: asked one by one, a thousand workloads look at each flow a thousand times."""
-        found: dict[str, set[str]] = {}
+        found: dict[str, dict[str, None]] = {}
         for flow in self.flows():
-            found.setdefault(flow.destination, set()).add(flow.source)
-        return {workload: tuple(sorted(callers)) for workload, callers in found.items()}
+            found.setdefault(flow.destination, {})[flow.source] = None
+        return {workload: tuple(callers) for workload, callers in found.items()}

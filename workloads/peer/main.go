@@ -26,9 +26,9 @@ const (
 
 // An outcome is what one URL answered, or why it did not.
 type outcome struct {
-	URL    string          `json:"url"`
-	Answer json.RawMessage `json:"answer,omitempty"`
-	Error  string          `json:"error,omitempty"`
+	URL    string `json:"url"`
+	Answer any    `json:"answer,omitempty"`
+	Error  string `json:"error,omitempty"`
 }
 
 func main() {
@@ -82,7 +82,7 @@ func ask(client *http.Client, url string) outcome {
 		return outcome{URL: url, Error: err.Error()}
 	}
 	if !json.Valid(body) {
-		return outcome{URL: url, Error: response.Status + ": not JSON"}
+		return outcome{URL: url, Answer: string(body)}
 	}
-	return outcome{URL: url, Answer: body}
+	return outcome{URL: url, Answer: json.RawMessage(body)}
 }

@@ -15,7 +15,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from infra.inventory import VM_TIER, Host, Inventory
+from infra.inventory import VM_TIER, Host, Inventory, databases
 from infra.placement import Plan, Runtime
 from infra.targets.aws.boot import script
 from infra.targets.aws.cidr import Tier, subnet_cidr
@@ -91,7 +91,7 @@ def database_variables(plan: Plan, workload: str, sources: Sequence[str]) -> dic
         # The boot library publishes it for the callers.
         "postgresql_ca_destination": "/opt/hybrid/authority.pem",
         "postgresql_clients": [source if "/" in source else f"{source}/32" for source in sources],
-        "postgresql_databases": [{"name": workload, "owner": callers[0]}] if callers else [],
+        "postgresql_databases": databases(workload, callers),
     }
 
 

@@ -73,16 +73,14 @@ class Context:
         }
 
     def sources_of(self, workload: str) -> list[str]:
-        """The addresses from which the callers of a workload reach it; pods come from their node's."""
-        elastic = self.plan.on(Runtime.CONTAINER, Runtime.MICROVM)
-        found = set[str]()
-        for caller in self.plan.callers_of(workload):
-            if caller in elastic:
-                found.add(self.addresses[CLUSTER_MACHINE])
-            else:
-                replicas = self.plan.spec.workloads[caller].replicas
-                found.update(self.addresses[m] for m in machines_of(caller, replicas))
-        return sorted(found)
+        """The addresses from which the callers of a workload reach it."""
+        return sorted({a for caller in self.plan.callers_of(workload) for a in self.addresses_of(caller)})
+
+    def addresses_of(self, workload: str) -> list[str]:
+        """The addresses from which a workload calls others; pods come from their node's."""
+        if workload in self.plan.on(Runtime.CONTAINER, Runtime.MICROVM):
+            return [self.addresses[CLUSTER_MACHINE]]
+        return [self.addresses[m] for m in machines_of(workload, self.plan.spec.workloads[workload].replicas)]
 
 
 def key_path(state: State) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pulumi
 
-from infra.inventory import Inventory
+from infra.inventory import Inventory, databases
 from infra.placement import Runtime
 from infra.spec import Workload
 from infra.targets.local.context import Context, machines_of
@@ -89,11 +89,11 @@ class VmTier(pulumi.ComponentResource):
             "firewall_allow": [{"port": port, "sources": sources} for port in workload.ports],
         }
         if workload.package == "postgresql":
-            variables |= self._postgresql(machine, name, workload, sources)
+            variables |= self._postgresql(machine, name, workload)
         return variables
 
-    def _postgresql(self, machine: str, name: str, workload: Workload, sources: list[str]) -> dict[str, Any]:
-        """A database named like the workload, owned by the first of its callers."""
+    def _postgresql(self, machine: str, name: str, workload: Workload) -> dict[str, Any]:
+        """A database named like the workload, owned by the first of its callers; the others use its rows."""
         callers = self._context.plan.callers_of(name)
         for caller in callers:
             self.passwords[f"{caller}@{name}"] = Password(
@@ -103,9 +103,15 @@ class VmTier(pulumi.ComponentResource):
             "postgresql_port": workload.ports[0],
             "postgresql_data_mount": "/srv/data",
             "postgresql_memory_mb": workload.resources.memory // 2**20,
-            "postgresql_clients": [f"{source}/32" for source in sources],
-            "postgresql_databases": [{"name": name, "owner": callers[0]}] if callers else [],
-            "postgresql_users": [{"name": c, "password": self.passwords[f"{c}@{name}"].value} for c in callers],
+            "postgresql_databases": databases(name, callers),
+            "postgresql_users": [
+                {
+                    "name": caller,
+                    "password": self.passwords[f"{caller}@{name}"].value,
+                    "clients": self._context.addresses_of(caller),
+                }
+                for caller in callers
+            ],
             "postgresql_ca_destination": str(ca_path(self._context, machine)),
         }
 

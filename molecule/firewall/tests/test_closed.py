@@ -1,0 +1,102 @@
+"""What a closed machine lets in, tried from the other machine and from here."""
+
+import json
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+import testinfra
+
+INVENTORY = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "machines/inventory.yml"
+HOSTS = json.loads(INVENTORY.read_text())["all"]["hosts"]
+ADDRESS = {name: variables["ansible_host"] for name, variables in HOSTS.items()}
+
+LISTEN = """
+import socket, threading
+def serve(port):
+    listening = socket.create_server(("", port))
+    while True:
+        connection, _ = listening.accept()
+        connection.sendall(b"open")
+        connection.close()
+for port in (7001, 7002, 7003):
+    threading.Thread(target=serve, args=(port,)).start()
+"""
+ASK = """
+import json, socket, sys
+answers = {}
+for port in map(int, sys.argv[2:]):
+    try:
+        with socket.create_connection((sys.argv[1], port), timeout=2) as connection:
+            answers[port] = connection.recv(4).decode()
+    except OSError as error:
+        answers[port] = type(error).__name__
+print(json.dumps(answers))
+"""
+
+
+def machine(name):
+    return testinfra.get_host(f"ansible://{name}?force_ansible=True", ansible_inventory=str(INVENTORY))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _listening():
+    """Something answers on the ports that are open, and on one that nobody asked for."""
+    for name in ADDRESS:
+        machine(name).check_output(f"systemd-run --quiet --collect --unit=listening python3 -c '{LISTEN}'")
+    yield
+    for name in ADDRESS:
+        machine(name).run("systemctl stop listening")
+
+
+def ask(source, target, *ports):
+    there = " ".join(map(str, ports))
+    return json.loads(machine(source).check_output(f"python3 -c '{ASK}' {ADDRESS[target]} {there}"))
+
+
+def test_the_machine_is_well(host):
+    assert host.check_output("systemctl is-system-running || true") == "running"
+
+
+def test_exactly_the_declared_source_comes_to_exactly_its_port():
+    assert ask("trixie", "bookworm", 7001, 7002, 7003, 22) == {
+        "7001": "open",
+        "7002": "TimeoutError",
+        "7003": "TimeoutError",
+        "22": "TimeoutError",
+    }
+
+
+def test_a_port_without_sources_admits_nobody():
+    assert ask("bookworm", "trixie", 7001, 7002, 7003, 22) == dict.fromkeys(
+        ("7001", "7002", "7003", "22"), "TimeoutError"
+    )
+
+
+def test_the_closed_ports_are_open_from_inside_so_the_firewall_closed_them(host):
+    name = host.check_output("hostname")
+    assert ask(name, name, 7002, 7003) == {"7002": "open", "7003": "open"}
+
+
+@pytest.mark.parametrize("name", ADDRESS)
+def test_the_manager_comes_in_by_ssh_and_by_nothing_else(name):
+    with socket.create_connection((ADDRESS[name], 22), timeout=3) as connection:
+        assert connection.recv(4) == b"SSH-"
+    with pytest.raises(TimeoutError):
+        socket.create_connection((ADDRESS[name], 7002), timeout=2)
+
+
+@pytest.mark.parametrize("name", ADDRESS)
+def test_a_machine_can_be_pinged(name):
+    assert subprocess.run(["ping", "-c1", "-W2", ADDRESS[name]], capture_output=True).returncode == 0
+
+
+def test_the_machine_itself_reaches_out(host):
+    (route,) = json.loads(host.check_output("ip -json route show default"))
+    assert host.run(f"ping -c1 -W2 {route['gateway']}").rc == 0
+
+
+def test_no_timer_is_left_that_would_take_the_rules_back(host):
+    assert host.run("systemctl is-active hybrid-firewall-revert.timer").stdout.strip() == "inactive"
