@@ -74,10 +74,10 @@ changed_paths:
 """
 
 import os
-import shlex
-import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.changed_files import Changes, read, widen_umask, write
 
 ITEM = {
     "path": {"type": "path", "required": True},
@@ -91,59 +91,30 @@ ITEM = {
 }
 
 
-def read(path):
-    """The file's bytes, or None where there is none."""
-    try:
-        with open(path, "rb") as stream:
-            return stream.read()
-    except (FileNotFoundError, IsADirectoryError):
-        return None
-
-
-def write(module, item, content):
-    path = item["path"]
-    os.umask(0o022)  # a hardened machine's umask would make the modes below narrower than they say
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    descriptor, new = tempfile.mkstemp(dir=module.tmpdir)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)
-    if item["validate"]:
-        command = [new if word == "%s" else word for word in shlex.split(item["validate"])]
-        code, out, err = module.run_command(command)
-        if code:
-            module.fail_json(msg=f"{path} is not valid, and was left as it is: {(err or out).strip()}")
-    module.atomic_move(new, path)
-
-
-def ensure(module, item):
-    """Bring one file to its state; return (changed, difference)."""
+def ensure(module, item, changes):
+    """Bring one file to its state."""
     path, before = item["path"], read(item["path"])
     if item["state"] == "absent":
-        if before is None:
-            return False, None
-        if not module.check_mode:
-            os.unlink(path)
-        return True, {"before_header": path, "before": before.decode(errors="replace"), "after": ""}
+        if before is not None:
+            if not module.check_mode:
+                os.unlink(path)
+            changes.add(path, before, None)
+        return
 
     as_it_is = item["state"] == "existing" or (before is not None and not item["replace"])
     content = before if as_it_is else item["content"].encode()
     changed = before != content
     if changed and not module.check_mode:
-        write(module, item, content)
+        write(module, path, content, item["validate"])
     if os.path.exists(path):
         attributes = module.load_file_common_arguments(item, path=path)
         changed = module.set_fs_attributes_if_different(attributes, changed)
-    difference = {
-        "before_header": path,
-        "after_header": path,
-        "before": (before or b"").decode(errors="replace"),
-        "after": (content or b"").decode(errors="replace"),
-    }
-    return changed, difference
+    if changed:
+        changes.add(path, before, content or b"")
 
 
 def main():
-    os.umask(0o022)  # a hardened machine's own would make new directories that their readers cannot enter
+    widen_umask()
     module = AnsibleModule(
         argument_spec={
             "files": {
@@ -156,13 +127,10 @@ def main():
         },
         supports_check_mode=True,
     )
-    changed_paths, differences = [], []
+    changes = Changes()
     for item in module.params["files"]:
-        changed, difference = ensure(module, item)
-        if changed:
-            changed_paths.append(item["path"])
-            differences.append(difference)
-    module.exit_json(changed=bool(changed_paths), changed_paths=changed_paths, diff=differences)
+        ensure(module, item, changes)
+    module.exit_json(**changes.result())
 
 
 if __name__ == "__main__":

@@ -52,11 +52,11 @@ changed_paths:
   elements: str
 """
 
-import os
 import re
-import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.changed_files import Changes, read, widen_umask, write
 
 FILE = {
     "path": {"type": "path", "required": True},
@@ -87,36 +87,23 @@ def edit(text, separator, header, values):
     return "".join(f"{line}\n" for line in lines)
 
 
-def replace(module, path, text):
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    descriptor, new = tempfile.mkstemp(dir=module.tmpdir)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(text)
-    if not os.path.exists(path):
-        os.chmod(new, 0o644)
-    module.atomic_move(new, path)  # takes over the mode and the owner of the file that it replaces
-
-
 def main():
-    os.umask(0o022)  # a hardened machine's own would make new directories that their readers cannot enter
+    widen_umask()
     module = AnsibleModule(
         argument_spec={"files": {"type": "list", "elements": "dict", "required": True, "options": FILE}},
         supports_check_mode=True,
     )
-    changed_paths, differences = [], []
+    changes = Changes()
     for item in module.params["files"]:
-        path, before = item["path"], ""
-        if os.path.exists(path):
-            with open(path) as stream:
-                before = stream.read()
-        after = edit(before, item["separator"], item["header"], item["values"])
-        if after == before:
+        path, before = item["path"], read(item["path"])
+        text = (before or b"").decode()
+        after = edit(text, item["separator"], item["header"], item["values"])
+        if after == text:
             continue
         if not module.check_mode:
-            replace(module, path, after)
-        changed_paths.append(path)
-        differences.append({"before_header": path, "after_header": path, "before": before, "after": after})
-    module.exit_json(changed=bool(changed_paths), changed_paths=changed_paths, diff=differences)
+            write(module, path, after.encode())
+        changes.add(path, before, after.encode())
+    module.exit_json(**changes.result())
 
 
 if __name__ == "__main__":

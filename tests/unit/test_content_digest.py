@@ -18,7 +18,11 @@ def reached(playbook, *roles):
 @pytest.mark.parametrize(
     ("playbook", "used", "unused"),
     [
-        ("golden-image.yml", {"filter/image.py", "filter/waivers.py", "modules/image_seal.py"}, {"filter/patching.py"}),
+        (
+            "golden-image.yml",
+            {"filter/image.py", "filter/waivers.py", "modules/image_seal.py", "module_utils/changed_files.py"},
+            {"filter/patching.py"},
+        ),
         ("patch.yml", {"filter/patching.py", "modules/apt_apply.py"}, {"filter/image.py", "filter/waivers.py"}),
         ("workloads.yml", {"filter/workloads.py"}, {"filter/image.py", "modules/image_seal.py"}),
     ],

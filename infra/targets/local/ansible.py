@@ -19,7 +19,7 @@ import ansible_runner
 from infra.machines import processes
 from infra.machines.state import PROJECT, State
 
-_ROLE_OR_PLUGIN = re.compile(r"hybrid\.platform\.([a-z0-9_]+)")
+_ROLE_OR_PLUGIN = re.compile(r"(?:hybrid\.platform|\.\.module_utils)\.([a-z0-9_]+)")
 _FUNCTION = re.compile(r"^def ([a-z][a-z0-9_]*)\(", re.MULTILINE)
 _CODE = ("tasks", "handlers", "templates", "files", "vars", "defaults", "meta")
 SAY_EVERY = 5.0
