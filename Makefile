@@ -41,13 +41,14 @@ screenshots: setup-tests ## show the page of the running platform in the README 
 	@$(PYTHON) -m infra.insight report
 	@$(PYTHON) -m tests.report.screenshots build/report.html docs/images
 
-# In a home of its own: Molecule leaves a copy of the collection in the usual one, which would be read instead of this.
-lint: setup-fast ## ruff, mypy, yamllint, ansible-lint
+# In a home of its own: a copy of the collection that is installed in the usual one would be read instead of this.
+lint: setup-fast ## ruff, mypy, yamllint, ansible-lint, changelog fragments
 	ruff check .
 	ruff format --check .
 	mypy
 	yamllint --strict .
 	ANSIBLE_HOME=$(CURDIR)/build/lint ansible-lint -q
+	antsibull-changelog lint
 
 test-fast: setup-fast ## unit tests and recorded AWS graphs; no root, no machines
 	$(PYTEST) tests/unit tests/aws
