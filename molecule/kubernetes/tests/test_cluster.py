@@ -101,6 +101,34 @@ def test_what_no_flow_allows_is_refused_on_both_nodes_and_between_them(node):
     assert [one for one in ask(pods("back")[node], *map(url, pods("front").values())) if "answer" in one] == []
 
 
+def test_a_pod_that_has_just_begun_is_as_closed_as_it_will_be(node):
+    """The policy engine learns of a pod about a second after it began; this one asks as soon as it can."""
+    (dns,) = [pod for pod in items("pods", "--namespace=kube-system") if pod["spec"]["nodeName"] == other(node)]
+    forbidden = [f"http://{machine('trixie')}:6443/", f"http://{dns['status']['podIP']}:9153/metrics"]
+    spec = dict(pods("stranger")[node]["spec"], restartPolicy="Never")
+    (container,) = spec["containers"]
+    spec["containers"] = [
+        {key: container[key] for key in ("name", "image", "imagePullPolicy", "securityContext", "resources")}
+        | {"args": ["ask", *forbidden]}
+    ]
+    spec["volumes"] = []
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": f"new-on-{node}", "namespace": "stranger"},
+        "spec": spec,
+    }
+    kubectl("create", "--filename=-", stdin=json.dumps(pod))
+    try:
+        done = "--for=jsonpath={.status.phase}=Succeeded"
+        kubectl("wait", done, "--timeout=60s", "--namespace=stranger", f"pod/new-on-{node}")
+        answers = json.loads(kubectl("logs", "--namespace=stranger", f"new-on-{node}").stdout)
+        assert len(answers) == len(forbidden)
+        assert [one for one in answers if "answer" in one] == []
+    finally:
+        kubectl("delete", "--now", "--namespace=stranger", f"pod/new-on-{node}")
+
+
 def test_a_public_workload_answers_on_every_node(node):
     with urllib.request.urlopen(f"http://{machine(node)}:30080/", timeout=5) as response:
         assert json.load(response)["name"] in {pod["metadata"]["name"] for pod in pods("front").values()}
