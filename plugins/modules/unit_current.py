@@ -36,6 +36,10 @@ options:
         description: Whether a unit that does not run is started. One that does not is otherwise left alone.
         type: bool
         default: false
+      enabled:
+        description: Whether it is to start at every boot. One that does is otherwise left so.
+        type: bool
+        default: false
 author: The hybrid platform authors
 """
 
@@ -48,6 +52,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+enabled:
+  description: Units that were, or in check mode would be, enabled.
+  returned: always
+  type: list
+  elements: str
 renewed:
   description: Units that were, or in check mode would be, restarted, reloaded or started.
   returned: always
@@ -67,6 +76,7 @@ UNIT = {
     "files": {"type": "list", "elements": "str", "required": True},
     "action": {"type": "str", "choices": ["restart", "reload"], "default": "restart"},
     "start": {"type": "bool", "default": False},
+    "enabled": {"type": "bool", "default": False},
 }
 
 
@@ -110,11 +120,23 @@ def needed(module, unit):
     return unit["action"] if newest_change(unit["files"]) > since else None
 
 
+def not_enabled(module, units):
+    """Those of the units that do not start at boot."""
+    if not units:
+        return []
+    _code, out, _err = module.run_command(["systemctl", "show", "--property=UnitFileState", *units], check_rc=True)
+    states = [line.partition("=")[2] for line in out.splitlines() if line]
+    return [unit for unit, state in zip(units, states, strict=True) if state in ("disabled", "")]
+
+
 def main():
     module = AnsibleModule(
         argument_spec={"units": {"type": "list", "elements": "dict", "required": True, "options": UNIT}},
         supports_check_mode=True,
     )
+    enabled = not_enabled(module, [unit["name"] for unit in module.params["units"] if unit["enabled"]])
+    if enabled and not module.check_mode:
+        module.run_command(["systemctl", "enable", "--quiet", *enabled], check_rc=True)
     renewed = []
     for unit in module.params["units"]:
         action = needed(module, unit)
@@ -123,7 +145,7 @@ def main():
         renewed.append(unit["name"])
         if not module.check_mode:
             renew(module, unit, action)
-    module.exit_json(changed=bool(renewed), renewed=renewed)
+    module.exit_json(changed=bool(enabled or renewed), enabled=enabled, renewed=renewed)
 
 
 if __name__ == "__main__":
