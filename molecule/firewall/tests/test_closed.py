@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -86,16 +85,6 @@ def test_the_manager_comes_in_by_ssh_and_by_nothing_else(name):
         assert connection.recv(4) == b"SSH-"
     with pytest.raises(TimeoutError):
         socket.create_connection((ADDRESS[name], 7002), timeout=2)
-
-
-@pytest.mark.parametrize("name", ADDRESS)
-def test_a_machine_can_be_pinged(name):
-    assert subprocess.run(["ping", "-c1", "-W2", ADDRESS[name]], capture_output=True).returncode == 0
-
-
-def test_the_machine_itself_reaches_out(host):
-    (route,) = json.loads(host.check_output("ip -json route show default"))
-    assert host.run(f"ping -c1 -W2 {route['gateway']}").rc == 0
 
 
 def test_no_timer_is_left_that_would_take_the_rules_back(host):
