@@ -34,8 +34,11 @@ def from_machine(host: Host, *targets: str) -> dict[str, bool]:
     return json.loads(host.check_output("python3 -c %s " + " ".join(targets), _TRY))
 
 
-def from_workload(platform: PlatformUnderTest, workload: str, *targets: str) -> dict[str, bool]:
-    """The same from a pod with the workload's namespace, labels and runtime class, but our program in it."""
+def from_workload(platform: PlatformUnderTest, workload: str, *targets: str, settle: str = "5s") -> dict[str, bool]:
+    """The same from a pod with the workload's namespace, labels and runtime class, but our program in it.
+
+    It begins `settle` after its start, by when the policy engine should have learnt of it.
+    """
     image = _probe_image(platform)
     model = platform.objects("pods", "--namespace", workload, "--selector", f"app.kubernetes.io/name={workload}")[0]
     container = {
@@ -43,6 +46,7 @@ def from_workload(platform: PlatformUnderTest, workload: str, *targets: str) -> 
         "image": image,
         "imagePullPolicy": "Never",
         "args": list(targets),
+        "env": [{"name": "SETTLE", "value": settle}],
         "securityContext": model["spec"]["containers"][0]["securityContext"],
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "100m", "memory": "32Mi"}},
     }

@@ -57,6 +57,14 @@ def test_each_workload_reaches_exactly_what_the_spec_says(platform):
     }
 
 
+def test_a_pod_that_has_only_just_started_reaches_no_more_than_later(platform):
+    closed = [f"{address(platform, 'ledger-0')}:5432", f"{address(platform, 'cluster-0')}:6443"]
+    for workload in ("worker", "web"):
+        # The service that web may use says nothing here: it may be reached by the second try, or not yet.
+        targets = closed if workload == "worker" else closed[1:]
+        assert not any(from_workload(platform, workload, *targets, settle="0s").values()), workload
+
+
 def test_the_database_takes_only_tls_and_passwords(platform):
     rules = platform.host("ledger-0").check_output(
         "runuser -u postgres -- psql -XAtc \"select type, auth_method from pg_hba_file_rules where type <> 'local'\""

@@ -6,19 +6,22 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"sync"
 	"time"
 )
 
-const (
-	patience = 3 * time.Second
-	// A policy engine needs a moment to learn of a new pod; before that it proves nothing, either way.
-	settle = 5 * time.Second
-)
+const patience = 3 * time.Second
 
 func main() {
+	// Until the policy engine has learnt of a new pod nothing is let through, so what is open is asked later.
+	settle, err := time.ParseDuration(os.Getenv("SETTLE"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "SETTLE:", err)
+		os.Exit(2)
+	}
 	time.Sleep(settle)
 	reached := make(map[string]bool)
 	var lock sync.Mutex

@@ -7,10 +7,10 @@ from pathlib import Path
 import pulumi
 from pulumi.dynamic import Resource
 
-from infra.machines.state import PROJECT
+from infra.machines.state import PROJECT, write_atomically
 from infra.targets.local import oci_image
 from infra.targets.local.dynamic import ModuleProvider, Values
-from toolchain.build import cache_directory, find_go
+from toolchain.build import cache_directory, find_go, only_builder
 
 REPLACE_ON: tuple[str, ...] = ()
 WORKLOADS = PROJECT / "workloads"
@@ -38,12 +38,18 @@ class ContainerImage(Resource, module="local", name="ContainerImage"):
 
 
 def create(inputs: Values) -> Values:
-    program, source = inputs["program"], inputs["source"]
-    built = cache_directory() / "containers" / f"{program}-{source[:16]}"
-    binary = oci_image.compile_program(WORKLOADS, program, built, go=find_go(WORKLOADS / "go.mod"))
-    name = f"localhost/hybrid-platform/{program}"
-    image = oci_image.build_image(name, binary, built / f"{program}.tar", port=inputs["port"])
-    return {"reference": image.reference, "archive": str(image.archive)}
+    """Built once for each source, and never written again: another compiler makes other bytes of the same source, and
+    the digest by which a running platform knows its image would be that of no file any more."""
+    program = inputs["program"]
+    directory = cache_directory() / "containers" / f"{program}-{inputs['source'][:16]}"
+    archive = directory / f"{program}.tar"
+    with only_builder(directory.parent, directory.name, print):
+        if not _reference(archive).exists():
+            binary = oci_image.compile_program(WORKLOADS, program, directory, go=find_go(WORKLOADS / "go.mod"))
+            name = f"localhost/hybrid-platform/{program}"
+            image = oci_image.build_image(name, binary, archive, port=inputs["port"])
+            write_atomically(_reference(archive), image.reference)
+    return {"reference": _reference(archive).read_text(), "archive": str(archive)}
 
 
 def update(inputs: Values, old: Values) -> Values:
@@ -55,4 +61,11 @@ def delete(outputs: Values) -> None:
 
 
 def is_intact(outputs: Values) -> bool:
-    return Path(outputs["archive"]).exists()
+    archive = Path(outputs["archive"])
+    reference = _reference(archive)
+    return archive.exists() and reference.exists() and reference.read_text() == outputs["reference"]
+
+
+def _reference(archive: Path) -> Path:
+    """The file beside a whole archive that says what its image is called."""
+    return archive.with_name("reference")
