@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help setup setup-fast setup-tests up down test test-full test-fast test-aws test-platform test-molecule \
-  test-workloads lint report screenshots decisions check-spec bench lock clean-cache
+  test-image test-workloads lint report screenshots images decisions check-spec bench lock clean-cache
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ down: setup ## remove every trace of it
 
 check-spec: setup-fast ## validate platform.yaml; changes nothing
 	@$(PYTHON) -m infra.spec platform.yaml
+
+images: setup-fast ## list the golden images: stage, expiry, who uses them
+	@ansible-playbook playbooks/image-lifecycle.yml
 
 decisions: setup-fast ## write the decision records of platform.yaml
 	@$(PYTHON) -m infra.placement decisions
@@ -62,13 +65,17 @@ test-report: setup-tests
 test-platform: setup ## the running platform, on a stack and state directory of its own
 	$(PYTEST) tests/platform
 
+test-image: setup ## a golden image: sealed, two clones differ, what stands beside it is valid
+	$(PYTEST) tests/image -m "not virtual_machines"
+
 test-molecule: setup ## the default Molecule scenario, on machines from the golden image
 	molecule test
 
-test: setup-tests lint test-fast test-workloads test-report test-platform test-molecule ## all tests, the cheap way (what CI runs)
+test: setup-tests lint test-fast test-workloads test-report test-platform test-image test-molecule ## all tests, the cheap way (what CI runs)
 
 test-full: test ## everything: also every Molecule scenario, and the platform on real virtual machines
 	molecule test --all
+	$(PYTEST) tests/image -m virtual_machines
 	HYBRID_PLATFORM_TEST_DRIVER=qemu $(PYTEST) tests/platform -m looks_only
 
 test-aws: setup-fast ## pulumi up, up and destroy against AWS emulators, where the AWS plugin is installed

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
+import json
 import uuid
+from datetime import UTC
 from typing import Any
 from urllib.parse import quote
 
@@ -25,18 +28,34 @@ def dpkg_packages(listing: str) -> list[dict[str, str]]:
 
 
 def image_manifest(
-    packages: list[dict[str, str]], name: str, release: str, built: float, lifetime_days: int, profile: str = ""
+    packages: list[dict[str, str]],
+    name: str,
+    release: str,
+    now: float,
+    lifetime_days: int,
+    before: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The manifest of an image; `built` in seconds since 1970."""
-    moment = datetime.datetime.fromtimestamp(int(built), datetime.UTC)
-    return {
-        "name": name,
-        "release": release,
-        "profile": profile,
-        "built": moment.isoformat(),
-        "expires": (moment + datetime.timedelta(days=lifetime_days)).isoformat(),
-        "packages": packages,
-    }
+    """The manifest of an image; `now` in seconds since 1970.
+
+    Args:
+        before: what the image said of itself until now. With the same packages it is still the image that was built
+            then, and does not get any younger by being sealed again.
+    """
+    manifest: dict[str, Any] = {"name": name, "release": release, "packages_digest": _digest(packages)}
+    before = before or {}
+    same = all(before.get(key) == value for key, value in manifest.items())
+    built = datetime.datetime.fromisoformat(before["built"]) if same else datetime.datetime.fromtimestamp(int(now), UTC)
+    expires = built + datetime.timedelta(days=lifetime_days)
+    return {**manifest, "built": built.isoformat(), "expires": expires.isoformat(), "packages": packages}
+
+
+def _digest(packages: list[dict[str, str]]) -> str:
+    return "sha256:" + hashlib.sha256(json.dumps(packages, sort_keys=True).encode()).hexdigest()
+
+
+def image_label(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What an image says of itself to the machines that start from it: the manifest without the packages."""
+    return {key: value for key, value in manifest.items() if key != "packages"}
 
 
 def package_url(package: dict[str, str], release: str) -> str:
@@ -85,8 +104,19 @@ def cyclonedx(manifest: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def cve_list(found: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
+    """What the module image_cves found, with the image that it is about."""
+    return {"image": manifest["name"], "built": manifest["built"], "open": found["open"], "fixed": found["fixed"]}
+
+
 class FilterModule:
     """Filters of the golden_image role."""
 
     def filters(self) -> dict[str, Any]:
-        return {"dpkg_packages": dpkg_packages, "image_manifest": image_manifest, "cyclonedx": cyclonedx}
+        return {
+            "dpkg_packages": dpkg_packages,
+            "image_manifest": image_manifest,
+            "image_label": image_label,
+            "cyclonedx": cyclonedx,
+            "cve_list": cve_list,
+        }

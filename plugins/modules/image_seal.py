@@ -48,6 +48,7 @@ emptied:
 import glob
 import os
 import shutil
+import stat
 
 from ansible.module_utils import basic
 from ansible.module_utils.basic import AnsibleModule
@@ -69,6 +70,8 @@ def make_empty(path):
         os.unlink(path)
     with open(path, "w"):
         pass
+    # Some come as copies of the builder's, with whatever mode they had there.
+    os.chmod(path, stat.S_IMODE(os.stat(path).st_mode) & 0o664)
 
 
 def matches(patterns):

@@ -26,7 +26,7 @@ from toolchain.build import cache_directory, only_builder
 
 REPLACE_ON: tuple[str, ...] = ()
 PLAYBOOK = "golden-image.yml"
-FORMAT = 2
+FORMAT = 3
 """Raise it when the way in which images are put together changes."""
 
 
@@ -93,21 +93,17 @@ def build(name: str, release: str, roles: Sequence[str], destination: Path) -> N
             shutil.rmtree(leftover)
         unfinished = destination.with_name(destination.name + ".building")
         unfinished.mkdir(parents=True)
-        # In a mount namespace of its own: whatever kills the build, no mount outlives it.
-        run_streaming(
-            ["unshare", "--mount", "--propagation", "private"]
-            + [
-                sys.executable,
-                "-u",
-                "-m",
-                "infra.targets.local.image_build",
-                name,
-                release,
-                str(unfinished),
-                *roles,
-            ],
-            cwd=PROJECT,
-        )
+        command = [
+            sys.executable,
+            "-u",
+            "-m",
+            "infra.targets.local.image_build",
+            name,
+            release,
+            str(unfinished),
+            *roles,
+        ]
+        run_streaming(command, cwd=PROJECT)
         unfinished.rename(destination)
     _remove_unneeded(name, destination.parent)
 

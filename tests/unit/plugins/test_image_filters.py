@@ -1,7 +1,11 @@
 """Filters of the golden_image role."""
 
+import json
+
 import pytest
 from ansible.errors import AnsibleFilterError
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from plugins.filter import image
 
@@ -36,3 +40,19 @@ def test_two_builds_have_two_serial_numbers(manifest):
     other = {**manifest, "built": "1971-01-01T00:00:00+00:00"}
     assert image.cyclonedx(manifest)["serialNumber"] != image.cyclonedx(other)["serialNumber"]
     assert image.cyclonedx(manifest) == image.cyclonedx(manifest)
+
+
+def test_the_bill_of_materials_is_valid_by_its_own_schema(manifest):
+    bill = image.cyclonedx(manifest)
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bill)) is None
+    del bill["components"][0]["name"]
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bill)) is not None
+
+
+def test_an_image_that_is_sealed_again_is_as_old_as_it_was(manifest):
+    packages, label = manifest["packages"], image.image_label(manifest)
+    again = image.image_manifest(packages, "base", "debian-13", 10 * 86400, 30, label)
+    assert again == manifest
+    patched = image.image_manifest(packages[:1], "base", "debian-13", 10 * 86400, 30, label)
+    assert patched["built"] == "1970-01-11T00:00:00+00:00"
+    assert image.image_manifest(packages, "other", "debian-13", 10 * 86400, 30, label)["built"] == patched["built"]

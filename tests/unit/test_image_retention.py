@@ -1,0 +1,56 @@
+"""Whoever builds a golden image takes away the older ones of its name that nobody needs."""
+
+import json
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from infra.machines import images
+from infra.targets.local import golden_image
+
+DAY = 24 * 3600
+
+
+def fill(path, name):
+    """What a build leaves behind."""
+    now = datetime.now(UTC)
+    path.mkdir(parents=True, exist_ok=True)
+    manifest = {"name": name, "release": "debian-13", "built": now.isoformat()}
+    (path / "manifest.json").write_text(json.dumps(manifest | {"expires": (now + timedelta(days=30)).isoformat()}))
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HYBRID_PLATFORM_STATE", str(tmp_path / "state"))
+    # The real build is what make test-image does.
+    monkeypatch.setattr(golden_image, "run_streaming", lambda command, cwd: fill(Path(command[6]), command[4]))
+    return tmp_path / "images"
+
+
+def old(cache, image, days):
+    fill(cache / image, image.rpartition("-")[0])
+    os.utime(cache / image, (time.time() - days * DAY,) * 2)
+
+
+def test_building_an_image_removes_what_nobody_needs(cache, tmp_path):
+    for number in range(1, 5):
+        old(cache, f"base-{number}", days=number)
+    old(cache, "other-1", days=9)
+    machine = tmp_path / "machine"
+    machine.mkdir()
+    images.claim(cache / "base-4", machine, "hp-1-ledger-0")
+    os.utime(cache / "base-4", (time.time() - 4 * DAY,) * 2)
+    golden_image.build("base", "debian-13", (), cache / "base-5")
+    left = {path.name for path in cache.iterdir() if path.is_dir()}
+    assert left == {"base-5", "base-1", "base-4", "other-1"}
+
+
+def test_an_image_that_is_used_again_is_kept_for_it(cache):
+    for number in range(1, 4):
+        old(cache, f"base-{number}", days=number)
+    golden_image.build("base", "debian-13", (), cache / "base-3")
+    golden_image.build("base", "debian-13", (), cache / "base-4")
+    assert (cache / "base-3").is_dir() and not (cache / "base-1").exists()
