@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help setup setup-fast setup-tests up down test test-full test-fast test-aws test-platform test-molecule \
-  test-image test-workloads lint report screenshots images decisions check-spec bench lock clean-cache
+  test-image test-workloads lint report screenshots images decisions check-spec bench scores lock clean-cache
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,7 @@ test: setup-tests lint test-fast test-workloads test-report test-platform test-i
 test-full: test ## everything: also every Molecule scenario, and the platform on real virtual machines
 	molecule test --all
 	$(PYTEST) tests/image -m virtual_machines
+	$(MAKE) scores
 	HYBRID_PLATFORM_TEST_DRIVER=qemu $(PYTEST) tests/platform -m looks_only
 
 test-aws: setup-fast ## pulumi up, up and destroy against AWS emulators, where the AWS plugin is installed
@@ -83,6 +84,10 @@ test-aws: setup-fast ## pulumi up, up and destroy against AWS emulators, where t
 
 bench: setup ## measure; figures are kept in benchmarks/README.md
 	$(PYTHON) benchmarks/preview.py
+	$(PYTHON) benchmarks/roles/hardening/speed.py $(if $(COLLECTIONS),--collections $(COLLECTIONS))
+
+scores: setup ## scan machines before and after hardening; fails where it got worse (MACHINES=, RECORD=1)
+	$(PYTHON) benchmarks/roles/hardening/scores.py $(if $(RECORD),--record) $(MACHINES)
 
 lock: ## write requirements.txt anew from requirements.in
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

@@ -118,8 +118,6 @@ class NspawnDriver:
         command += ["--resolv-conf=off", "--timezone=off", "--link-journal=no", "--settings=no"]
         # read-only: with an interactive console nobody drains, PID 1 can block on it.
         command += ["--console=read-only"]
-        # As a hardened machine would mount it for itself.
-        command += ["--tmpfs=/dev/shm:mode=1777,nosuid,nodev,noexec"]
         command += [] if host_has_systemd() else ["--register=no", "--keep-unit"]
         if self.config.data_disk:
             command.append(f"--bind={self._data}:/srv/data" + (":idmap" if self._first_user else ""))

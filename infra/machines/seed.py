@@ -26,10 +26,7 @@ def prepare_seed(config: MachineConfig, directory: Path, authorized_key: str) ->
         "etc/systemd/network/10-machine.network": _network(config),
         "root/.ssh/authorized_keys": f"{authorized_key}\n",
     }
-    if config.driver == "nspawn":
-        # A machine with users of its own may not remount what was mounted for it.
-        files["etc/fstab"] = "# A container: all is mounted from outside.\n"
-    elif config.data_disk:
+    if config.data_disk and config.driver == "qemu":
         image = Path(config.image) / "root/etc/fstab"
         files["etc/fstab"] = image.read_text() + "LABEL=data /srv/data ext4 nodev,nosuid 0 2\n"
     for name, text in files.items():

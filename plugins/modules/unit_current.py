@@ -9,6 +9,7 @@ module: unit_current
 short_description: Restart or reload units that run on settings older than their configuration files
 description:
   - Compares when each unit started, or was last brought up to date by this module, with the newest change of its files.
+  - A unit that has failed is restarted too, and one that fails at its restart is a failure of the task.
   - A handler is lost when a play fails between a changed file and its end, and the next run is green while the daemon
     still has its old settings. This module looks at the state instead, so the next run puts it right.
 options:
@@ -87,15 +88,19 @@ def newest_change(patterns):
     return max((os.stat(path).st_ctime for path in paths if os.path.exists(path)), default=0.0)
 
 
-def started(module, unit):
-    """When the unit became active in seconds since 1970, or None if it is not active."""
-    _code, out, _err = module.run_command(
-        ["systemctl", "show", "--property=ActiveState,ActiveEnterTimestampMonotonic", unit], check_rc=True
-    )
-    shown = dict(line.split("=", 1) for line in out.splitlines())
-    if shown["ActiveState"] not in ("active", "reloading"):
-        return None
+def show(module, unit):
+    properties = "--property=ActiveState,SubState,ActiveEnterTimestampMonotonic"
+    _code, out, _err = module.run_command(["systemctl", "show", properties, unit], check_rc=True)
+    return dict(line.split("=", 1) for line in out.splitlines())
+
+
+def started(shown):
+    """When the unit became active, in seconds since 1970."""
     return time.time() - time.clock_gettime(time.CLOCK_MONOTONIC) + int(shown["ActiveEnterTimestampMonotonic"]) / 1e6
+
+
+def has_failed(shown):
+    return shown["ActiveState"] == "failed" or shown["SubState"] == "auto-restart"
 
 
 def stamp(unit):
@@ -104,7 +109,11 @@ def stamp(unit):
 
 def renew(module, unit, action):
     module.run_command(["systemctl", "daemon-reload"], check_rc=True)  # the files may be drop-ins of the unit itself
+    module.run_command(["systemctl", "reset-failed", unit["name"]])  # it may have died too often to be started again
     module.run_command(["systemctl", action, unit["name"]], check_rc=True)
+    # Most kinds of service are taken for started before they have read their settings.
+    if has_failed(show(module, unit["name"])):
+        module.fail_json(msg=f"{unit['name']} does not run on its settings; journalctl --unit={unit['name']} tells why")
     os.makedirs(STAMPS, exist_ok=True)
     with open(stamp(unit["name"]), "w"):
         pass
@@ -112,9 +121,12 @@ def renew(module, unit, action):
 
 def needed(module, unit):
     """What the unit needs to run on its files: restart, reload, start or nothing."""
-    since = started(module, unit["name"])
-    if since is None:
+    shown = show(module, unit["name"])
+    if has_failed(shown):
+        return "restart"
+    if shown["ActiveState"] not in ("active", "reloading"):
         return "start" if unit["start"] else None
+    since = started(shown)
     if os.path.exists(stamp(unit["name"])):
         since = max(since, os.stat(stamp(unit["name"])).st_mtime)
     return unit["action"] if newest_change(unit["files"]) > since else None

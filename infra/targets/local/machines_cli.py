@@ -19,7 +19,7 @@ from typing import Any
 from infra.inventory import CONTROL_PLANE, NODES, VM_TIER, Host, Inventory
 from infra.machines.ssh import make_key
 from infra.machines.state import addresses, gateway, state, subnet
-from infra.targets.local import data_disk, golden_image, machine, network
+from infra.targets.local import data_disk, golden_image, machine, network, stock_image
 
 DRIVER = os.environ.get("MACHINE_DRIVER", "nspawn")
 MIB = 2**20
@@ -31,6 +31,7 @@ class Wanted:
 
     Attributes:
         release: debian-12 or debian-13.
+        stock: Debian as its installer leaves it, instead of a golden image.
         image: name of its golden image; one with roles on board needs a name of its own.
         roles: roles of the collection whose packages are in the image.
         memory, disk: MiB; no data disk without the latter.
@@ -39,6 +40,7 @@ class Wanted:
 
     name: str
     release: str
+    stock: bool = False
     image: str = ""
     roles: tuple[str, ...] = ()
     groups: tuple[str, ...] = (VM_TIER,)
@@ -68,15 +70,13 @@ def up(directory: Path, machines: list[Wanted]) -> None:
 
 
 def inputs(wanted: Wanted, bridge: dict[str, str], address: str, authorized_key: str) -> dict[str, Any]:
-    image = golden_image.image_directory(wanted.title, golden_image.image_digest(wanted.release, wanted.roles))
-    golden_image.build(wanted.title, wanted.release, wanted.roles, image)
     disk = state().data_disk(wanted.name)
     if wanted.disk:
         data_disk.create({"path": str(disk), "size": wanted.disk * MIB})
     return {
         "name": wanted.name,
         "driver": DRIVER,
-        "image": str(image),
+        "image": str(stock_image.build(wanted.release) if wanted.stock else golden(wanted)),
         "bridge": bridge["bridge"],
         "address": f"{address}/24",
         "gateway": bridge["gateway"],
@@ -86,6 +86,12 @@ def inputs(wanted: Wanted, bridge: dict[str, str], address: str, authorized_key:
         "authorized_key": authorized_key,
         "kubernetes_node": bool({CONTROL_PLANE, NODES} & set(wanted.groups)),
     }
+
+
+def golden(wanted: Wanted) -> Path:
+    image = golden_image.image_directory(wanted.title, golden_image.image_digest(wanted.release, wanted.roles))
+    golden_image.build(wanted.title, wanted.release, wanted.roles, image)
+    return image
 
 
 def connection(key: Path, name: str) -> dict[str, str]:

@@ -1,0 +1,323 @@
+"""What each control promises, tried on a machine that the role hardened while it ran, after a reboot."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+import subprocess
+
+import pytest
+
+GOOD = "vT7#qLm2!zRw9@Kd"
+ANOTHER = "nB4$wXe8?uJp1%Hs"
+
+
+@pytest.fixture(scope="module")
+def name(host):
+    return host.backend.get_hostname()
+
+
+@pytest.fixture(scope="module")
+def address(host):
+    return host.ansible.get_variables()["ansible_host"]
+
+
+@pytest.fixture(scope="module")
+def container(host):
+    return host.run("systemd-detect-virt --container").rc == 0
+
+
+@pytest.fixture
+def user(host):
+    """Someone who administers nothing."""
+    host.run("userdel --remove carla; useradd --create-home --shell /bin/bash carla")
+    yield "carla"
+    host.run("pkill -KILL -u carla; userdel --remove carla")
+
+
+def as_user(user, command):
+    return f"runuser -u {user} -- {command}"
+
+
+def ssh(options="", command="true", user="root"):
+    base = "ssh -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=10"
+    return f"{base} {options} {user}@127.0.0.1 {command}"
+
+
+def test_the_machine_is_well(host):
+    assert host.check_output("systemctl is-system-running --wait || true") == "running", host.run(
+        "systemctl --failed --no-legend"
+    ).stdout
+
+
+# accounts
+
+
+def test_files_are_private_and_an_idle_shell_ends(host, user):
+    login = host.check_output(f"su --login {user} --command {shlex.quote('umask; echo $TMOUT; TMOUT=0; echo $TMOUT')}")
+    assert login.split()[:2] == ["0027", "600"]
+    assert "0" not in login.split()[2:]
+
+
+def test_nobody_becomes_another_user_by_su(host, user):
+    host.check_output(f"echo '{user}:{GOOD}' | chpasswd")
+    refused = host.run(as_user("bob", f"sh -c \"echo '{GOOD}' | su {user} --command true\""))
+    assert refused.rc != 0 and "Permission denied" in refused.stderr
+    host.check_output("usermod --append --groups sugroup bob")
+    allowed = host.run(as_user("bob", f"sh -c \"echo '{GOOD}' | su {user} --command true\""))
+    host.check_output("gpasswd --delete bob sugroup")
+    assert allowed.rc == 0, allowed.stderr
+
+
+def test_an_account_ends_some_time_after_its_password(host, user):
+    assert host.check_output(f"getent shadow {user}").split(":")[3:7] == ["1", "365", "7", "45"]
+
+
+# aide
+
+
+def test_a_changed_program_is_noticed(host):
+    host.run("rm -f /usr/local/sbin/dropped")
+    host.check_output("systemctl start aidecheck.service")
+    host.check_output("echo true >/usr/local/sbin/dropped && chmod +x /usr/local/sbin/dropped")
+    assert host.run("systemctl start aidecheck.service").rc != 0
+    told = host.check_output("journalctl --unit=aidecheck.service --output=cat --no-pager")
+    host.check_output("rm /usr/local/sbin/dropped; systemctl reset-failed aidecheck.service")
+    assert "/usr/local/sbin/dropped" in told
+
+
+def test_it_is_looked_for_by_itself(host):
+    assert host.service("aidecheck.timer").is_running
+
+
+# apparmor, auditd
+
+
+def test_programs_are_confined_where_the_kernel_can(host, container):
+    if container:
+        pytest.skip("a container cannot load profiles into its host's kernel")
+    assert int(host.check_output("aa-status --enforced")) > 0
+
+
+def test_a_changed_identity_is_on_record(host, container):
+    if container:
+        pytest.skip("the kernel's audit belongs to the host of this container")
+    host.check_output("touch /etc/gshadow")
+    assert "/etc/gshadow" in host.check_output("sleep 2; ausearch --input-logs --key identity --interpret | tail -20")
+
+
+def test_audit_does_not_fail_where_it_cannot_run(host, container):
+    if not container:
+        pytest.skip("it runs here")
+    assert host.check_output("systemctl show --property=ActiveState --value auditd.service") == "inactive"
+
+
+# banners
+
+
+def test_who_comes_is_warned_before_logging_in(host):
+    warned = host.run(ssh("-o PreferredAuthentications=none")).stderr
+    assert "Authorised" in warned
+    assert "Debian" not in warned
+
+
+# coredumps
+
+
+def test_a_crash_leaves_no_core(host, user):
+    assert host.run(as_user(user, "su --login carla --command 'ulimit -c unlimited'")).rc != 0
+    host.check_output("rm -rf /tmp/crash && install -d -m 0777 /tmp/crash")
+    crash = "cd /tmp/crash && sleep 60 & kill -SEGV $!; wait"
+    host.run(f"systemd-run --wait --quiet /bin/sh -c {shlex.quote(crash)}")
+    assert host.check_output("ls -A /tmp/crash") == ""
+    assert host.check_output("systemctl show --property=LimitCORE --value ssh.service") == "0"
+
+
+# cron
+
+
+def test_only_those_with_jobs_plan_jobs(host, user):
+    assert host.run(as_user("bob", "crontab -l")).stdout == "0 5 * * * true\n"
+    refused = host.run(as_user(user, "crontab -l"))
+    assert refused.rc != 0 and "not allowed" in refused.stderr
+
+
+# firewall
+
+
+def test_a_port_that_nobody_asked_for_is_closed(host, address):
+    server = "python3 -m http.server 8099 --directory /var/empty"
+    host.run("mkdir -p /var/empty; systemctl stop listener; systemctl reset-failed listener")
+    host.check_output(f"systemd-run --quiet --unit=listener {server}")
+    here = "import socket; socket.create_connection(('127.0.0.1', 8099), timeout=2)"
+    host.check_output(f"sleep 2; python3 -c {shlex.quote(here)}")
+    with pytest.raises(OSError), socket.create_connection((address, 8099), timeout=3):
+        pass
+    host.check_output("systemctl stop listener")
+
+
+# journald
+
+
+def test_the_journal_is_kept(host):
+    assert len(host.check_output("journalctl --list-boots --no-pager").splitlines()) > 1
+
+
+# modules
+
+
+@pytest.mark.parametrize("module", ["cramfs", "usb-storage", "dccp", "rds"])
+def test_a_blocked_module_stays_out(host, module):
+    assert host.run(f"modprobe {module}").rc != 0
+    assert (
+        "install /bin/false" in host.run(f"modprobe --show-config | grep 'install {module.replace('-', '_')} '").stdout
+    )
+
+
+# mounts
+
+
+def test_nothing_runs_from_shared_memory_but_from_tmp(host):
+    for directory, code in (("/dev/shm", 126), ("/tmp", 0)):  # noqa: S108
+        host.check_output(f"cp /bin/true {directory}/dropped")
+        assert host.run(f"{directory}/dropped").rc == code, directory
+        host.check_output(f"rm {directory}/dropped")
+
+
+# packages
+
+
+def test_programs_that_speak_in_clear_text_are_gone(host):
+    assert host.run("command -v telnet").rc != 0
+
+
+def test_packages_can_still_be_installed(host):
+    host.check_output("apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes hello >&2")
+    assert host.check_output("hello") == "Hello, world!"
+    host.check_output("DEBIAN_FRONTEND=noninteractive apt-get -qq purge --yes hello >&2")
+
+
+# passwords
+
+
+def test_a_bad_password_and_one_of_the_past_are_refused(host, user):
+    for bad in ("short", "alllowercaseletters", "Passw0rd!Passw0rd!111"):
+        assert host.run(f"echo '{user}:{bad}' | chpasswd").rc != 0, bad
+    host.check_output(f"echo '{user}:{GOOD}' | chpasswd")
+    host.check_output(f"echo '{user}:{ANOTHER}' | chpasswd")
+    assert host.run(f"echo '{user}:{GOOD}' | chpasswd").rc != 0
+
+
+def test_guessing_locks_and_a_right_password_later_opens(host, user):
+    host.check_output(f"echo '{user}:{GOOD}' | chpasswd; usermod --append --groups sugroup bob")
+    right = as_user("bob", f"sh -c \"echo '{GOOD}' | su {user} --command true\"")
+    assert host.run(right).rc == 0
+    for _ in range(3):
+        host.run(as_user("bob", f'sh -c "echo wrong | su {user} --command true"'))
+    assert host.run(right).rc != 0
+    host.check_output(f"faillock --user {user} --reset")
+    assert host.run(right).rc == 0
+    host.check_output("gpasswd --delete bob sugroup")
+
+
+def test_an_empty_password_opens_nothing(host, user):
+    host.check_output(f"passwd --delete {user}; usermod --append --groups sugroup bob")
+    opened = host.run(as_user("bob", f'sh -c "echo | su {user} --command true"'))
+    host.check_output("gpasswd --delete bob sugroup")
+    assert opened.rc != 0
+
+
+# sshd
+
+
+def test_a_password_is_not_even_asked_for(host):
+    assert "Permission denied (publickey)" in host.run(ssh("-o PreferredAuthentications=none")).stderr
+
+
+def test_weak_ciphers_and_exchanges_are_refused(host):
+    for option in ("-o Ciphers=aes128-cbc", "-o KexAlgorithms=diffie-hellman-group14-sha1", "-o MACs=hmac-sha1"):
+        cipher = "" if "Ciphers" in option else "-o Ciphers=aes256-ctr"
+        assert "no matching" in host.run(ssh(f"{option} {cipher}")).stderr.lower(), option
+
+
+def test_an_administrator_by_sudoers_d_still_comes_in(host, address):
+    variables = host.ansible.get_variables()
+    host_here = ["ssh", "-i", variables["ansible_ssh_private_key_file"]]
+    host_here += [*shlex.split(variables["ansible_ssh_common_args"]), f"ann@{address}", "sudo", "id", "-u"]
+    done = subprocess.run(host_here, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "0", done.stderr
+
+
+def test_only_a_bastion_forwards_connections(host, address, name):
+    variables = host.ansible.get_variables()
+    command = ["ssh", "-i", variables["ansible_ssh_private_key_file"]]
+    command += [*shlex.split(variables["ansible_ssh_common_args"]), "-W", "127.0.0.1:22", f"ann@{address}"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    assert ("SSH-2.0" in done.stdout) == (name == "bastion"), done.stderr
+
+
+# sudo
+
+
+def test_sudo_keeps_a_log(host):
+    host.check_output(as_user("ann", "sudo --non-interactive /usr/bin/true"))
+    assert "ann" in host.check_output("tail -3 /var/log/sudo.log")
+
+
+# sysctl
+
+
+def test_redirects_are_not_believed_and_nothing_is_forwarded(host):
+    for parameter, value in (
+        ("net/ipv4/conf/all/accept_redirects", "0"),
+        ("net/ipv4/conf/host0/accept_redirects", "0"),
+        ("net/ipv4/ip_forward", "0"),
+        ("net/ipv4/tcp_syncookies", "1"),
+        ("net/ipv6/conf/all/accept_ra", "0"),
+    ):
+        if host.file(f"/proc/sys/{parameter}").exists:
+            assert host.check_output(f"cat /proc/sys/{parameter}") == value, parameter
+
+
+def test_the_kernel_hides_its_addresses(host, container):
+    if container:
+        pytest.skip("the parameters that are not of the network belong to the host of this container")
+    assert host.check_output("sysctl --values kernel.kptr_restrict kernel.dmesg_restrict").split() == ["2", "1"]
+
+
+# syslog
+
+
+def test_a_login_is_on_record_beside_the_journal_and_sent_away(host, user):
+    listen = "import shutil, socket; c = socket.create_server(('127.0.0.1', 5140)).accept()[0]; "
+    listen += "shutil.copyfileobj(c.makefile('rb', 0), open('/tmp/sent', 'wb', 0))"
+    host.run("systemctl stop listener; systemctl reset-failed listener; rm -f /tmp/sent")
+    host.check_output(f"systemd-run --quiet --unit=listener python3 -c {shlex.quote(listen)}")
+    host.check_output("logger --priority auth.notice --tag molecule a record to be kept")
+    host.check_output("for i in $(seq 90); do grep -q 'to be kept' /tmp/sent && exit; sleep 1; done; exit 1")
+    host.check_output("systemctl stop listener")
+    assert "a record to be kept" in host.check_output("tail -50 /var/log/auth.log")
+    assert host.run(as_user(user, "cat /var/log/auth.log")).rc != 0
+
+
+# time
+
+
+def test_the_clock_is_kept(host, container):
+    if container:
+        pytest.skip("the clock belongs to the host of this container")
+    assert host.service("systemd-timesyncd.service").is_running
+    assert "debian.pool.ntp.org" in host.check_output("timedatectl show-timesync --property=SystemNTPServers")
+
+
+# profiles
+
+
+def test_the_database_goes_on(host, name):
+    if name != "bookworm":
+        pytest.skip("the machine of the profile `database` has one")
+    query = (
+        "CREATE TEMP TABLE t AS SELECT generate_series(1, 300000) AS n; SET max_parallel_workers_per_gather = 2; "
+        "SET min_parallel_table_scan_size = 0; SELECT count(*) FROM pg_class, generate_series(1, 1000)"
+    )
+    assert int(host.check_output(as_user("postgres", f"psql --quiet --tuples-only --command {shlex.quote(query)}"))) > 0

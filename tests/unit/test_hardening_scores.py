@@ -1,0 +1,97 @@
+"""The gate on the scores of the hardening role: what a measurement must not be worse than."""
+
+import copy
+import datetime
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from plugins.filter.waivers import waiver_faults
+
+FILE = Path(__file__).resolve().parents[2] / "benchmarks/roles/hardening/scores.py"
+specification = importlib.util.spec_from_file_location("hardening_scores", FILE)
+scores = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(scores)
+
+WAIVERS = [{"rule": "waived", "owner": "ann", "reason": "a test", "expires": "2099-12-31"}]
+
+
+def lynis(score):
+    return {"score": score, "warnings": [], "suggestions": []}
+
+
+@pytest.fixture
+def measured():
+    rules = {"good": "pass pass", "mended": "fail pass", "waived": "fail fail", "other": "notapplicable notapplicable"}
+    profiles = {profile: {"stock": 70.5, "hardened": 88.2, "rules": dict(rules)} for profile in scores.PROFILES}
+    return {
+        "machine": "debian-13-nspawn",
+        "profiles": profiles,
+        "lynis": {"stock": lynis(60), "hardened": lynis(85)},
+    }
+
+
+def with_rule(measured, rule, outcomes):
+    measured["profiles"]["cis_level1_server"]["rules"][rule] = outcomes
+    return measured
+
+
+def test_a_measurement_like_the_record_is_good_enough(measured):
+    assert scores.faults(measured, copy.deepcopy(measured), WAIVERS) == []
+
+
+def test_a_lower_score_is_a_fault(measured):
+    recorded = copy.deepcopy(measured)
+    measured["profiles"]["cis_level1_server"]["hardened"] = 88.1
+    assert scores.faults(measured, recorded, WAIVERS) == [
+        "debian-13-nspawn: the score of CIS level 1 server fell from 88.2 to 88.1"
+    ]
+
+
+def test_a_lower_index_of_lynis_is_a_fault(measured):
+    recorded = copy.deepcopy(measured)
+    measured["lynis"]["hardened"] = lynis(84)
+    assert scores.faults(measured, recorded, WAIVERS) == ["debian-13-nspawn: the index of Lynis fell from 85 to 84"]
+
+
+def test_a_failure_without_a_waiver_is_a_fault(measured):
+    found = scores.faults(with_rule(measured, "new", "fail fail"), None, WAIVERS)
+    assert found == ["debian-13-nspawn: new fails and is not waived"]
+
+
+def test_what_passed_before_hardening_must_pass_after_even_if_it_is_waived(measured):
+    found = scores.faults(with_rule(measured, "waived", "pass fail"), None, WAIVERS)
+    assert found == ["debian-13-nspawn: waived passed before and fails after"]
+
+
+def test_what_was_recorded_as_passing_must_go_on_passing_even_if_it_is_waived(measured):
+    recorded = with_rule(copy.deepcopy(measured), "waived", "fail pass")
+    found = scores.faults(measured, recorded, WAIVERS)
+    assert found == ["debian-13-nspawn: waived passed after hardening when it was recorded, and fails now"]
+
+
+def test_an_error_of_the_scanner_is_no_pass(measured):
+    found = scores.faults(with_rule(measured, "strange", "pass error"), None, WAIVERS)
+    assert found == ["debian-13-nspawn: strange ended as error"]
+
+
+@pytest.mark.parametrize("result", scores.recorded_results().values(), ids=scores.recorded_results().keys())
+def test_the_published_scores_pass_the_gate_and_are_in_the_table(result):
+    assert scores.faults(result, result, scores.waivers()) == []
+    assert f"| {result['machine']} | CIS level 1 server | " in (scores.HERE / "scores.md").read_text()
+
+
+def test_the_published_table_is_written_from_the_results_and_the_waivers():
+    assert (scores.HERE / "scores.md").read_text() == scores.table(scores.recorded_results(), scores.waivers())
+
+
+def test_every_waiver_of_the_published_scores_holds_and_is_needed():
+    assert waiver_faults(scores.waivers(), datetime.date.today().isoformat()) == []
+    failing = {
+        rule
+        for result in scores.recorded_results().values()
+        for profile in result["profiles"].values()
+        for rule in scores.outcomes(profile, "fail")
+    }
+    assert {waiver["rule"] for waiver in scores.waivers()} <= failing
