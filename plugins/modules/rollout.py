@@ -35,7 +35,7 @@ attributes:
 EXAMPLES = r"""
 - name: Wait until everything runs
   hybrid.platform.rollout:
-    kubeconfig: /root/.kube/config
+    kubeconfig: /etc/kubernetes/admin.conf
     label_selectors: [app.kubernetes.io/part-of=reference]
 """
 
