@@ -11,19 +11,22 @@ from infra.insight.network_policy import Endpoint, Object, addresses_of, admits
 from infra.spec import Runtime
 
 Objects = Mapping[str, list[Any]]
-KINDS = (
-    "nodes",
-    "pods",
-    "namespaces",
-    "services",
-    "secrets",
-    "networkpolicies",
-    "runtimeclasses",
-    "roles",
-    "rolebindings",
-    "clusterroles",
-    "clusterrolebindings",
-)
+_RBAC = "/apis/rbac.authorization.k8s.io/v1"
+KINDS = {
+    "nodes": ("Node", "/api/v1"),
+    "pods": ("Pod", "/api/v1"),
+    "namespaces": ("Namespace", "/api/v1"),
+    "services": ("Service", "/api/v1"),
+    "secrets": ("Secret", "/api/v1"),
+    "networkpolicies": ("NetworkPolicy", "/apis/networking.k8s.io/v1"),
+    "runtimeclasses": ("RuntimeClass", "/apis/node.k8s.io/v1"),
+    "roles": ("Role", _RBAC),
+    "rolebindings": ("RoleBinding", _RBAC),
+    "clusterroles": ("ClusterRole", _RBAC),
+    "clusterrolebindings": ("ClusterRoleBinding", _RBAC),
+}
+"""What is read of a cluster, by plural name: the kind of an object, and the path of its API group."""
+
 GVISOR = "gVisor (a kernel in user space) stands here for a microVM"
 _READS = {"get", "list", "watch", "*"}
 _WRITES = {"create", "update", "patch", "*"}

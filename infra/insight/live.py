@@ -20,32 +20,6 @@ from infra.insight.deployed import deployed
 from infra.insight.estate import Estate
 
 ROOT = Path(__file__).resolve().parents[2]
-_PATHS = {
-    "nodes": "/api/v1/nodes",
-    "pods": "/api/v1/pods",
-    "namespaces": "/api/v1/namespaces",
-    "services": "/api/v1/services",
-    "secrets": "/api/v1/secrets",
-    "networkpolicies": "/apis/networking.k8s.io/v1/networkpolicies",
-    "runtimeclasses": "/apis/node.k8s.io/v1/runtimeclasses",
-    "roles": "/apis/rbac.authorization.k8s.io/v1/roles",
-    "rolebindings": "/apis/rbac.authorization.k8s.io/v1/rolebindings",
-    "clusterroles": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
-    "clusterrolebindings": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
-}
-_PLURALS = {
-    "Node": "nodes",
-    "Pod": "pods",
-    "Namespace": "namespaces",
-    "Service": "services",
-    "Secret": "secrets",
-    "NetworkPolicy": "networkpolicies",
-    "RuntimeClass": "runtimeclasses",
-    "Role": "roles",
-    "RoleBinding": "rolebindings",
-    "ClusterRole": "clusterroles",
-    "ClusterRoleBinding": "clusterrolebindings",
-}
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
@@ -105,12 +79,12 @@ def exported_stack(state: Path, objects: Path | None) -> Stack:
 
 
 def _read_objects(file: Path) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {kind: [] for kind in KINDS}
+    found: dict[str, list[Any]] = {plural: [] for plural in KINDS}
+    plurals = {kind: plural for plural, (kind, _) in KINDS.items()}
     try:
         for item in _read_json(file)["items"]:
-            kind = _PLURALS.get(item["kind"])
-            if kind:
-                found[kind].append(item)
+            if item["kind"] in plurals:
+                found[plurals[item["kind"]]].append(item)
     except (KeyError, TypeError):
         raise NotDeployedError(f"{file}: is not a list of objects as `kubectl get --output=json` prints it") from None
     return found
@@ -134,19 +108,19 @@ def cluster_objects(kubeconfig: str) -> dict[str, list[Any]]:
     load: Any = config.new_client_from_config_dict
     try:
         with load(yaml.safe_load(kubeconfig)) as api:
-            return {kind: _list(api, kind) for kind in KINDS}
+            return {plural: _list(api, f"{group}/{plural}") for plural, (_, group) in KINDS.items()}
     except (client.ApiException, config.ConfigException, HTTPError) as error:
         reason = getattr(error, "reason", None) or error
         words = f"the cluster cannot be looked at from here; --state and --objects take it from files ({reason})"
         raise NotDeployedError(words) from None
 
 
-def _list(api: Any, kind: str) -> list[Any]:
+def _list(api: Any, path: str) -> list[Any]:
     response = api.call_api(
         *api.param_serialize(
             "GET",
-            _PATHS[kind],
-            header_params={"Accept": _METADATA_ONLY if kind == "secrets" else "application/json"},
+            path,
+            header_params={"Accept": _METADATA_ONLY if path.endswith("/secrets") else "application/json"},
             auth_settings=["BearerToken"],
         ),
         _request_timeout=(5, 30),
