@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from infra.machines.host import run
 
 CODENAMES = {"debian-12": "bookworm", "debian-13": "trixie"}
@@ -25,3 +28,17 @@ def sources(release: str) -> list[str]:
         f"deb {main[0]} {codename}-updates main",
         f"deb {security[0]} {codename}-security main",
     ]
+
+
+def bootstrap(
+    release: str, root: Path, variant: str, packages: Sequence[str], options: Sequence[str], timeout: float
+) -> None:
+    """Make a root of one of mmdebstrap's variants with these packages beside.
+
+    Args:
+        options: further ones of mmdebstrap.
+        timeout: seconds.
+    """
+    command = ["mmdebstrap", f"--variant={variant}", "--quiet", f"--include={','.join(packages)}"]
+    command += ["--dpkgopt=force-unsafe-io", *options]
+    run(*command, CODENAMES[release], str(root), *sources(release), timeout=timeout)

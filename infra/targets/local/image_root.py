@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from infra.machines.host import CommandError, run
+from infra.machines.host import CommandError
 from infra.targets.local import debian
 
 # What Ansible needs inside, also in check mode, and what every machine boots with; the rest is the role's matter.
@@ -20,9 +20,7 @@ ENTER = Path(__file__).with_name("enter_root.sh")
 
 def bootstrap(release: str, root: Path) -> None:
     """Make a minimal Debian. What it needs only while it is being built, the role removes again."""
-    command = ["mmdebstrap", "--variant=minbase", "--quiet", f"--include={','.join(BOOTSTRAP)}"]
-    command += ["--dpkgopt=force-unsafe-io", "--skip=check/empty"]
-    run(*command, debian.CODENAMES[release], str(root), *debian.sources(release), timeout=900)
+    debian.bootstrap(release, root, "minbase", BOOTSTRAP, ["--skip=check/empty"], timeout=900)
     shutil.copyfile("/etc/resolv.conf", root / "etc/resolv.conf")
     policy = root / "usr/sbin/policy-rc.d"
     policy.write_text("#!/bin/sh\nexit 101\n")

@@ -10,7 +10,6 @@ import json
 import shutil
 from pathlib import Path
 
-from infra.machines.host import run
 from infra.targets.local import debian
 from toolchain.build import cache_directory, only_builder
 
@@ -51,10 +50,9 @@ def build(release: str) -> Path:
             unfinished = image.with_name(image.name + ".building")
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
-            command = ["mmdebstrap", "--variant=important", "--quiet", f"--include={','.join(PACKAGES)}"]
-            command += ["--dpkgopt=force-unsafe-io", *(f"--customize-hook={hook}" for hook in HOOKS)]
             root = unfinished / "root"
-            run(*command, debian.CODENAMES[release], str(root), *debian.sources(release), timeout=1200)
+            hooks = [f"--customize-hook={hook}" for hook in HOOKS]
+            debian.bootstrap(release, root, "important", PACKAGES, hooks, timeout=1200)
             (root / "etc/dpkg/dpkg.cfg.d/99mmdebstrap").unlink(missing_ok=True)
             unfinished.rename(image)
     return image
