@@ -17,7 +17,7 @@ import testinfra
 from testinfra.host import Host
 
 from infra.machines.state import PROJECT
-from infra.targets.local import golden_image
+from infra.targets.local import machines_cli
 
 HYGIENE = (PROJECT / "roles/golden_image/files/hygiene.sh").read_text()
 RELEASE = "debian-13"
@@ -39,12 +39,9 @@ def image(request: pytest.FixtureRequest) -> Path:
     if given := request.config.getoption("--image"):
         return given.resolve()
     os.environ.setdefault("HYBRID_PLATFORM_STATE", str(SCRATCH / "state"))
-    name = f"plain-{RELEASE}"
-    path = golden_image.image_directory(name, golden_image.image_digest(RELEASE, ()))
     # Shown as it comes: a build takes a minute.
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        golden_image.build(name, RELEASE, (), path)
-    return path
+        return machines_cli.golden(machines_cli.Wanted("image", RELEASE))
 
 
 @pytest.fixture(scope="session")

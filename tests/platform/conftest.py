@@ -112,15 +112,19 @@ class PlatformUnderTest:
 
     @cached_property
     def _ssh_config(self) -> Path:
+        return self.ssh_config_for(self.inventory["all"]["hosts"], "config")
+
+    def ssh_config_for(self, hosts: dict[str, dict[str, Any]], file_name: str) -> Path:
+        """Write an OpenSSH configuration for hosts of an inventory."""
         lines = []
-        for name, facts in self.inventory["all"]["hosts"].items():
+        for name, facts in hosts.items():
             options = facts["ansible_ssh_common_args"].replace("-o ", "\n  ").replace("=", " ")
             lines.append(
                 f"Host {name}\n  HostName {facts['ansible_host']}\n  User {facts['ansible_user']}\n"
                 f"  IdentityFile {facts['ansible_ssh_private_key_file']}{options}\n  LogLevel ERROR\n"
                 f"  ControlMaster auto\n  ControlPersist 30\n  ControlPath /run/hp-test-%C\n"
             )
-        file = self.state / "ssh" / "config"
+        file = self.state / "ssh" / file_name
         file.write_text("".join(lines))
         return file
 

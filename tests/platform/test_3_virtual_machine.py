@@ -9,8 +9,9 @@ import testinfra
 
 from infra.machines import supervisor
 from infra.machines.config import MachineConfig
-from infra.machines.state import PROJECT
+from infra.machines.state import PROJECT, State
 from infra.targets.local import machine
+from infra.targets.local.context import key_path
 
 NAME = "vm-0"
 SUITE = PROJECT / "molecule/default/tests"
@@ -32,15 +33,11 @@ def vm(platform, monkeypatch_session):
 
 
 def ssh_config(platform):
-    text = ""
-    for name in (NAME, "tariffs-0"):
-        address = MachineConfig.read(platform.machine_directory(name)).address.partition("/")[0]
-        text += f"Host {name}\n  HostName {address}\n  User root\n  IdentityFile {platform.state}/ssh/id_ed25519\n"
-        text += f"  UserKnownHostsFile {platform.state}/ssh/known_hosts/{name}\n  StrictHostKeyChecking yes\n"
-        text += "  LogLevel ERROR\n"
-    file = platform.state / "ssh" / "config-virtual-machine"
-    file.write_text(text)
-    return file
+    hosts = {"tariffs-0": platform.inventory["all"]["hosts"]["tariffs-0"]}
+    address = MachineConfig.read(platform.machine_directory(NAME)).address.partition("/")[0]
+    state = State(platform.state)
+    hosts[NAME] = {"ansible_host": address} | machine.connection(state, key_path(state), NAME)
+    return platform.ssh_config_for(hosts, "config-virtual-machine")
 
 
 def test_it_runs_the_kernel_that_is_installed_in_it(vm):

@@ -10,7 +10,7 @@ from typing import Any
 from infra.inventory import CONTROL_PLANE, NODES, VM_TIER, Host, Inventory, group_name
 from infra.machines.state import PROJECT, State, gateway
 from infra.placement import Plan, Runtime
-from infra.targets.local.machine import known_hosts
+from infra.targets.local.machine import connection
 from infra.targets.local.network import Network
 from infra.targets.local.ssh_key import SshKey
 
@@ -37,15 +37,8 @@ class Context:
         return gateway(self.subnet)
 
     def connection(self, machine: str) -> dict[str, Any]:
-        """How Ansible reaches a machine; its host key is known before it first boots."""
-        known = known_hosts(self.state, machine)
-        return {
-            "ansible_host": self.addresses[machine],
-            "ansible_user": "root",
-            "ansible_ssh_private_key_file": str(key_path(self.state)),
-            "ansible_ssh_common_args": f"-o UserKnownHostsFile={known} -o StrictHostKeyChecking=yes",
-            "ansible_python_interpreter": "/usr/bin/python3",
-        }
+        """How Ansible reaches a machine."""
+        return {"ansible_host": self.addresses[machine]} | connection(self.state, key_path(self.state), machine)
 
     def inventory(self) -> Inventory:
         hosts = [

@@ -106,6 +106,16 @@ def known_hosts(state: State, name: str) -> Path:
     return state.directory / "ssh" / "known_hosts" / name
 
 
+def connection(state: State, key: Path, name: str) -> dict[str, Any]:
+    """How Ansible enters a machine of that name; its host key is known before it first boots."""
+    return {
+        "ansible_user": "root",
+        "ansible_ssh_private_key_file": str(key),
+        "ansible_ssh_common_args": f"-o UserKnownHostsFile={known_hosts(state, name)} -o StrictHostKeyChecking=yes",
+        "ansible_python_interpreter": "/usr/bin/python3",
+    }
+
+
 def _remove(name: str) -> None:
     directory = state().machine(name)
     supervisor.stop(directory)

@@ -64,7 +64,7 @@ def up(directory: Path, machines: list[Wanted]) -> None:
     hosts = []
     for wanted in machines:
         machine.create(inputs(wanted, bridge, address[wanted.name], key.with_suffix(".pub").read_text()))
-        variables = {"ansible_host": address[wanted.name]} | connection(key, wanted.name)
+        variables = {"ansible_host": address[wanted.name]} | machine.connection(state(), key, wanted.name)
         hosts.append(Host(wanted.name, wanted.groups, variables))
     (directory / "inventory.yml").write_text(json.dumps(Inventory(tuple(hosts)).to_ansible(), indent=2))
 
@@ -92,16 +92,6 @@ def golden(wanted: Wanted) -> Path:
     image = golden_image.image_directory(wanted.title, golden_image.image_digest(wanted.release, wanted.roles))
     golden_image.build(wanted.title, wanted.release, wanted.roles, image)
     return image
-
-
-def connection(key: Path, name: str) -> dict[str, str]:
-    known = machine.known_hosts(state(), name)
-    return {
-        "ansible_user": "root",
-        "ansible_ssh_private_key_file": str(key),
-        "ansible_ssh_common_args": f"-o UserKnownHostsFile={known} -o StrictHostKeyChecking=yes",
-        "ansible_python_interpreter": "/usr/bin/python3",
-    }
 
 
 def down(directory: Path) -> None:
