@@ -6,6 +6,7 @@ import socket
 import pytest
 import yaml
 
+from infra.insight.cluster import KINDS
 from infra.insight.live import NotDeployedError, cluster_objects, exported_stack
 from tests.unit.platform_data import objects, outputs, resources
 
@@ -76,3 +77,10 @@ def test_a_cluster_that_does_not_answer_is_told():
     }
     with pytest.raises(NotDeployedError, match="cannot be looked at from here; --state and --objects"):
         cluster_objects(yaml.safe_dump(kubeconfig))
+
+
+@pytest.mark.parametrize("plural", KINDS)
+def test_a_kind_and_its_plural_are_the_same_thing(plural):
+    kind, group = KINDS[plural]
+    assert plural in {kind.lower() + ending for ending in ("s", "es")} | {kind.lower().removesuffix("y") + "ies"}
+    assert group == "/api/v1" or group.startswith("/apis/")
