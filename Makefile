@@ -93,5 +93,5 @@ lock: ## write requirements.txt anew from requirements.in
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --upgrade requirements.in -o requirements.txt
 
-clean-cache: ## remove compiled programs and golden images
+clean-cache: setup-fast ## remove compiled programs, and golden images that are neither in use nor promoted
 	@$(PYTHON) -m infra.lifecycle clean-cache

@@ -19,11 +19,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from infra.machines import supervisor
+from infra.machines import images, supervisor
 from infra.machines.host import run
 from infra.machines.state import PROJECT, State, state
 from infra.targets.local import host_settings, network
-from toolchain.build import cache_directory
+from toolchain.build import being_built, cache_directory
 
 PULUMI = str(PROJECT / ".tools/bin/pulumi")
 console = Console(highlight=False)
@@ -80,8 +80,29 @@ def sweep(here: State) -> None:
 
 
 def clean_cache() -> int:
-    shutil.rmtree(cache_directory(), ignore_errors=True)
+    """Remove what can be made again. An image that somebody uses stays: the machines' roots are layers above it."""
+    cache = cache_directory()
+    if building := being_built(cache):
+        console.print(f"[red]Nothing was removed:[/] {', '.join(building)} is being built by another run; wait for it")
+        return 1
+    if not (cache / "images").is_dir():
+        shutil.rmtree(cache, ignore_errors=True)
+        return 0
+    if (code := _prune(cache / "images")) != 0:
+        return code
+    for path in [*cache.iterdir(), *(cache / "images").iterdir()]:
+        # Images with a manifest are those that pruning knows; the others are unfinished, or stock Debian.
+        if path.is_dir() and path.name != "images" and not (path / "manifest.json").exists() and not images.users(path):
+            shutil.rmtree(path)
     return 0
+
+
+def _prune(directory: Path) -> int:
+    """Remove the images that are neither promoted nor in use, and list those that stay."""
+    wanted = {"image_action": "prune", "image_directory": str(directory), "image_keep": 0, "image_unused_hours": 0}
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "playbooks/image-lifecycle.yml"]
+    command += ["--extra-vars", json.dumps(wanted)]
+    return subprocess.run(command, cwd=PROJECT).returncode
 
 
 def _pulumi(*arguments: str) -> int:

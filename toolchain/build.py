@@ -119,6 +119,18 @@ def only_builder(directory: Path, name: str, report: Report) -> Iterator[None]:
         yield
 
 
+def being_built(cache: Path) -> list[str]:
+    """What `only_builder` is held for anywhere in the cache."""
+    building = []
+    for file in sorted(cache.glob("*/.*.lock")):
+        with file.open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                building.append(file.name.removeprefix(".").removesuffix(".lock"))
+    return building
+
+
 def _build_all(program: Program, destination: Path, report: Report) -> None:
     for leftover in destination.parent.glob(f"{program.name}-*.building"):
         shutil.rmtree(leftover)

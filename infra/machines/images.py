@@ -40,6 +40,12 @@ def release(directory: Path, scope: str) -> None:
     (directory / "image" / "users" / scope).unlink(missing_ok=True)
 
 
+def users(image: Path) -> list[str]:
+    """The machines of an image."""
+    links = sorted((image / "users").glob("*"))
+    return [link.name for link in links if link.resolve() == image.resolve()]
+
+
 def touch(image: Path) -> None:
     """Note that somebody has just used the image."""
     os.utime(image)
