@@ -32,7 +32,7 @@ check-spec: setup-fast ## validate platform.yaml; changes nothing
 	@$(PYTHON) -m infra.spec platform.yaml
 
 images: setup-fast ## list the golden images: stage, expiry, who uses them
-	@ansible-playbook playbooks/image-lifecycle.yml
+	@ansible-playbook playbooks/image_lifecycle.yml
 
 decisions: setup-fast ## write the decision records of platform.yaml
 	@$(PYTHON) -m infra.placement decisions

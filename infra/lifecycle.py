@@ -100,7 +100,7 @@ def clean_cache() -> int:
 def _prune(directory: Path) -> int:
     """Remove the images that are neither promoted nor in use, and list those that stay."""
     wanted = {"image_action": "prune", "image_directory": str(directory), "image_keep": 0, "image_unused_hours": 0}
-    command = [str(Path(sys.executable).parent / "ansible-playbook"), "playbooks/image-lifecycle.yml"]
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "playbooks/image_lifecycle.yml"]
     command += ["--extra-vars", json.dumps(wanted)]
     return subprocess.run(command, cwd=PROJECT).returncode
 

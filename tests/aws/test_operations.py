@@ -78,6 +78,7 @@ def test_a_parameter_of_a_document_cannot_carry_a_command(deployed):
     """Parameters are put into the script as text: what they may be must exclude quotes and separators."""
     for document in deployed.of("ssm/document"):
         for name, parameter in json.loads(document.props["content"]).get("parameters", {}).items():
+            assert not parameter["default"] or re.fullmatch(parameter["allowedPattern"], parameter["default"]), name
             for attack in ("x.yml'; reboot #", "$(reboot)", "playbooks/../../x.yml", "`id`"):
                 assert not re.fullmatch(parameter["allowedPattern"], attack), f"{document.name}: {name}"
 
@@ -115,7 +116,7 @@ def test_every_release_of_the_vm_tier_has_a_pipeline_that_tests_what_it_builds(d
 
 def test_the_build_runs_the_collections_playbook_and_the_hygiene_suite(deployed):
     data = " ".join(c.props["data"] for c in deployed.of("imagebuilder/component"))
-    assert "playbooks/golden-image.yml" in data and (CHECKOUT / "playbooks" / "golden-image.yml").exists()
+    assert "playbooks/golden_image.yml" in data and (CHECKOUT / "playbooks" / "golden_image.yml").exists()
     for looked_at in ("/usr/lib/golden-image/hygiene.sh booted", "ssh_host_", "authorized_keys", "--failed"):
         assert looked_at in data, f"the hygiene suite does not look at {looked_at}"
 
@@ -421,14 +422,14 @@ def test_hosts_speak_the_roles_language(recording):
 
 
 def test_every_playbook_that_aws_runs_is_in_the_collection(deployed):
-    named = set(re.findall(r"playbooks/[a-z-]+\.yml", str([r.props for r in deployed.aws()])))
+    named = set(re.findall(r"playbooks/[a-z_]+\.yml", str([r.props for r in deployed.aws()])))
     folder = CHECKOUT / "infra" / "targets" / "aws"
     named |= {
         f"playbooks/{name}.yml"
         for name in re.search(r"^for playbook in (.*); do$", (folder / "jobs/operator.sh").read_text(), re.M)[1].split()
     }
     named |= set(re.findall(r"play (playbooks/\S+)", (folder / "boot/member.sh").read_text()))
-    assert {"playbooks/patch.yml", "playbooks/vm-tier.yml", "playbooks/workloads.yml"} <= named
+    assert {"playbooks/patch.yml", "playbooks/vm_tier.yml", "playbooks/workloads.yml"} <= named
     assert [playbook for playbook in sorted(named) if not (CHECKOUT / playbook).exists()] == []
 
 

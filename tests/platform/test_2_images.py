@@ -14,7 +14,7 @@ pytestmark = pytest.mark.looks_only
 
 
 def lifecycle(*arguments):
-    command = [str(PROJECT / ".venv/bin/ansible-playbook"), "playbooks/image-lifecycle.yml", *arguments]
+    command = [str(PROJECT / ".venv/bin/ansible-playbook"), "playbooks/image_lifecycle.yml", *arguments]
     environment = os.environ | {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")}
     return subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
 

@@ -79,6 +79,20 @@ def test_every_role_and_module_is_found_by_three_lines_of_somebody_elses_playboo
     assert all(f"hybrid.platform.{role} : " in tasks for role in roles)
 
 
+def test_every_playbook_is_found_by_its_full_name(installed, tmp_path):
+    """Ansible takes no dash in such a name."""
+    names = [path.stem for path in sorted((PROJECT / "playbooks").glob("*.yml"))]
+    plays = [{"import_playbook": f"hybrid.platform.{name}"} for name in names]
+    (tmp_path / "site.yml").write_text(yaml.safe_dump(plays))
+    dependencies = next(BIN.parent.glob("lib/python*/site-packages"))
+    shown = ansible(
+        *["ansible-playbook", "--list-hosts", "--inventory", "machine,", str(tmp_path / "site.yml")],
+        home=tmp_path,
+        ANSIBLE_COLLECTIONS_PATH=f"{installed}:{dependencies}",
+    )
+    assert shown.count("play #") >= len(names) > 5
+
+
 def test_a_module_that_shares_code_with_another_runs_from_where_it_was_installed(installed, tmp_path):
     target = tmp_path / "written"
     arguments = {"path": str(target), "content": "here", "owner": "{{ lookup('pipe', 'id -un') }}"}

@@ -19,7 +19,7 @@ def reached(playbook, *roles):
     ("playbook", "used", "unused"),
     [
         (
-            "golden-image.yml",
+            "golden_image.yml",
             {"filter/image.py", "filter/waivers.py", "modules/image_seal.py", "module_utils/changed_files.py"},
             {"filter/patching.py"},
         ),
@@ -52,10 +52,10 @@ def test_an_edited_filter_changes_the_digest_of_what_uses_it_only(monkeypatch, t
     monkeypatch.setattr(ansible, "PROJECT", tmp_path)
     ansible._filter_files.cache_clear()
     try:
-        before = ansible.content_digest("golden-image.yml"), ansible.content_digest("patch.yml")
+        before = ansible.content_digest("golden_image.yml"), ansible.content_digest("patch.yml")
         with (tmp_path / "plugins/filter/image.py").open("a") as file:
             file.write("# edited\n")
-        after = ansible.content_digest("golden-image.yml"), ansible.content_digest("patch.yml")
+        after = ansible.content_digest("golden_image.yml"), ansible.content_digest("patch.yml")
     finally:
         ansible._filter_files.cache_clear()
     assert before[0] != after[0]

@@ -155,7 +155,7 @@ class Convergence(pulumi.ComponentResource):
                         for tag, value in args.site.own.items()
                     ),
                 ],
-                parameters={"Playbook": "playbooks/vm-tier.yml", "Bundle": args.digest},
+                parameters={"Playbook": "playbooks/vm_tier.yml", "Bundle": args.digest},
                 schedule_expression="rate(1 day)",
                 max_concurrency="1",
                 max_errors="0",
@@ -190,8 +190,8 @@ def play_document(variables: Mapping[str, str]) -> str:
                 "Playbook": {
                     "type": "String",
                     "description": "Path in the bundle",
-                    "default": "playbooks/vm-tier.yml",
-                    "allowedPattern": "^playbooks/[a-z0-9-]+\\.yml$",
+                    "default": "playbooks/vm_tier.yml",
+                    "allowedPattern": "^playbooks/[a-z0-9_]+\\.yml$",
                 },
                 "Bundle": {
                     "type": "String",

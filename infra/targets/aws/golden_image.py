@@ -76,7 +76,7 @@ class GoldenImagesArgs:
 
 
 class GoldenImages(pulumi.ComponentResource):
-    """A pipeline an OS release: base, roles of `playbooks/golden-image.yml`, hygiene tests on a second boot,
+    """A pipeline an OS release: base, roles of `playbooks/golden_image.yml`, hygiene tests on a second boot,
     encrypted AMI, its id in a versioned parameter; and a lifecycle that retires old images.
 
     Attributes:

@@ -86,7 +86,7 @@ class Cluster(pulumi.ComponentResource):
         )
         services = Playbook(
             "cluster-services",
-            "cluster-services.yml",
+            "cluster_services.yml",
             localhost(),
             {
                 "cluster_services_kubeconfig": str(kubeconfig),
@@ -99,7 +99,7 @@ class Cluster(pulumi.ComponentResource):
         )
         self.bound = Playbook(
             "cluster-policies",
-            "cluster-policies.yml",
+            "cluster_policies.yml",
             localhost(),
             {
                 "cluster_policies_kubeconfig": str(kubeconfig),

@@ -25,7 +25,7 @@ from infra.targets.local.dynamic import ModuleProvider, Values
 from toolchain.build import cache_directory, only_builder
 
 REPLACE_ON: tuple[str, ...] = ()
-PLAYBOOK = "golden-image.yml"
+PLAYBOOK = "golden_image.yml"
 FORMAT = 3
 """Raise it when the way in which images are put together changes."""
 
@@ -112,6 +112,6 @@ def _remove_unneeded(name: str, directory: Path) -> None:
     """Every change of a role makes new images, so whoever adds one takes away what nobody needs any more."""
     variables = {"image_action": "prune", "image_directory": str(directory)}
     try:
-        ansible.run_playbook(state(), f"retention-{name}", "image-lifecycle.yml", {"all": {}}, variables)
+        ansible.run_playbook(state(), f"retention-{name}", "image_lifecycle.yml", {"all": {}}, variables)
     except ansible.PlaybookError as error:
         print(f"{name} was built, but old images could not be removed: {error}", flush=True)

@@ -64,7 +64,7 @@ class VmTier(pulumi.ComponentResource):
         self.playbooks.append(
             Playbook(
                 f"{machine}-configuration",
-                "vm-tier.yml",
+                "vm_tier.yml",
                 Inventory(tuple(h for h in self._context.inventory().hosts if h.name == machine)).to_ansible(),
                 self._variables(machine, name, workload),
                 [self.machines[machine].instance_id],

@@ -5,7 +5,7 @@ install_ansible
 fetch_bundle
 (
     cd "$hybrid_home/bundle"
-    "$hybrid_home/ansible/bin/ansible-playbook" --inventory 'image,' --connection local playbooks/golden-image.yml \
+    "$hybrid_home/ansible/bin/ansible-playbook" --inventory 'image,' --connection local playbooks/golden_image.yml \
         --extra-vars "golden_image_name=$HYBRID_NAME golden_image_release=$HYBRID_RELEASE" \
         --extra-vars "golden_image_manifest_destination=/usr/share/doc/golden-image.json"
 )

@@ -39,7 +39,7 @@ if [[ $HYBRID_GOLDEN == no ]]; then
     # Until a golden image is promoted the root is plain Debian: the roles of the image run here instead.
     play infra/targets/aws/boot/unsealed.yml
 fi
-play playbooks/vm-tier.yml
+play playbooks/vm_tier.yml
 try 600 healthy
 finish CONTINUE
 echo "$HYBRID_MEMBER" >"$hybrid_home/member"

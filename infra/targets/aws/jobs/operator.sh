@@ -44,7 +44,7 @@ for database in $(python3 -c 'import json; print(*json.load(open("cluster.json")
     fi
 done
 python3 infra/targets/aws/jobs/variables.py found inventory.json "$KUBECONFIG" <cluster.json >variables.json
-for playbook in cluster-services cluster-policies workloads; do
+for playbook in cluster_services cluster_policies workloads; do
     ansible/bin/ansible-playbook --inventory localhost, --extra-vars @variables.json "playbooks/$playbook.yml"
 done
 rm -r found variables.json
