@@ -80,8 +80,8 @@ def test_every_role_and_module_is_found_by_three_lines_of_somebody_elses_playboo
 
 
 def test_every_playbook_is_found_by_its_full_name(installed, tmp_path):
-    """Ansible takes no dash in such a name."""
-    names = [path.stem for path in sorted((PROJECT / "playbooks").glob("*.yml"))]
+    """Ansible takes no dash in such a name; the paths that had one stay as links."""
+    names = [path.stem for path in sorted((PROJECT / "playbooks").glob("*.yml")) if not path.is_symlink()]
     plays = [{"import_playbook": f"hybrid.platform.{name}"} for name in names]
     (tmp_path / "site.yml").write_text(yaml.safe_dump(plays))
     dependencies = next(BIN.parent.glob("lib/python*/site-packages"))
