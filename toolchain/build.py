@@ -73,16 +73,27 @@ def build(name: str, report: Report = print) -> Path:
     Raises:
         BuildError: with the compiler's last lines.
     """
-    program = programs()[name]
-    if found := _on_path(program):
+    if found := ready(name):
         return found
-    destination = cache_directory() / "programs" / f"{name}-{program.version}-{program.key()}"
-    if destination.is_dir():
-        return destination
+    program = programs()[name]
+    destination = _destination(program)
     with only_builder(destination.parent, name, report):
         if not destination.is_dir():
             _build_all(program, destination, report)
     return destination
+
+
+def ready(name: str) -> Path | None:
+    """The directory with the program's binaries, if it can be had without building it."""
+    program = programs()[name]
+    if found := _on_path(program):
+        return found
+    destination = _destination(program)
+    return destination if destination.is_dir() else None
+
+
+def _destination(program: Program) -> Path:
+    return cache_directory() / "programs" / f"{program.name}-{program.version}-{program.key()}"
 
 
 def _on_path(program: Program) -> Path | None:

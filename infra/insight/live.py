@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,10 @@ import yaml
 from infra.insight.cluster import KINDS
 from infra.insight.deployed import deployed
 from infra.insight.estate import Estate
+from infra.machines.state import state
+from toolchain.build import ready
 
+LOCAL = "local"
 ROOT = Path(__file__).resolve().parents[2]
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
@@ -53,12 +55,16 @@ def stack(name: str) -> Stack:
     Raises:
         NotDeployedError: if there is nothing to read, with the reason in one line.
     """
+    # Asked before pulumi is, which would be compiled first and would then make a stack: looking changes nothing.
+    if name == LOCAL and "PULUMI_BACKEND_URL" not in os.environ and not (state().directory / "pulumi/backend").is_dir():
+        raise NotDeployedError("stack local is not up; `make up` starts it")
     exported = json.loads(_pulumi("stack", "export", "--stack", name))
     resources = (exported.get("deployment") or {}).get("resources") or []
     outputs = json.loads(_pulumi("stack", "output", "--stack", name, "--json", "--show-secrets"))
     missing = {"machines", "inventory", "kubeconfig"} - set(outputs)
     if missing:
-        raise NotDeployedError(f"stack {name} has no output {', '.join(sorted(missing))}: it is not up")
+        without = "" if len(missing) == 3 else f": it has no output {', '.join(sorted(missing))}"
+        raise NotDeployedError(f"stack {name} is not up{without}")
     return Stack(name, outputs, resources, outputs.pop("kubeconfig"))
 
 
@@ -131,11 +137,10 @@ def _list(api: Any, path: str) -> list[Any]:
 
 def _pulumi(*arguments: str) -> str:
     launcher = ROOT / ".tools/bin/pulumi"
-    program = str(launcher) if launcher.exists() else shutil.which("pulumi")
-    if not program:
-        raise NotDeployedError("there is no pulumi yet: run `make up` first")
+    if not launcher.exists() or not ready("pulumi"):
+        raise NotDeployedError("there is no pulumi yet to ask for its stacks; `make up` builds it")
     run = subprocess.run(
-        [program, *arguments, "--non-interactive"],
+        [str(launcher), *arguments, "--non-interactive"],
         cwd=ROOT,
         env=os.environ | {"PULUMI_SKIP_UPDATE_CHECK": "true"},
         capture_output=True,

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 Location = tuple[str | int, ...]
+LONGEST = 300
+"""A fault is one line that a person reads."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class SpecError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        return "\n".join(f"{self.file}:{f.line}: {f.path + ': ' if f.path else ''}{f.message}" for f in self.faults)
+        return "\n".join(f"{self.file}:{f.line}: {_one_line(f)}" for f in self.faults)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,17 @@ class Origin:
 
     def error(self, faults: Iterable[tuple[Location, str]]) -> SpecError:
         return SpecError(self.file, [self.fault(location, message) for location, message in faults])
+
+
+def _one_line(fault: Fault) -> str:
+    """What the file says is repeated to a terminal: it must neither break the line nor control that terminal."""
+    text = f"{shortened(fault.path, LONGEST // 3)}: {fault.message}" if fault.path else fault.message
+    printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return shortened(printable, LONGEST)
+
+
+def shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def dotted(location: Location) -> str:

@@ -7,19 +7,26 @@ without a limit and takes the whole process with it on a file of brackets.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from datetime import date
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NoReturn, get_args
 
 import yaml
 from pydantic import ValidationError
 
-from infra.spec.errors import Fault, Location, Origin, SpecError, dotted
-from infra.spec.models import Spec
+from infra.spec.errors import Fault, Location, Origin, SpecError, dotted, shortened
+from infra.spec.models import IMAGE, NAME, NO_NULL, PACKAGE, VARIABLE, Spec
+from infra.spec.rules import RULE_NAME
 
 MAX_BYTES = 16 * 2**20
 MAX_DEPTH = 20
 MAX_FAULTS = 100
+MAX_ITEMS = 1_000
+"""In one list or mapping, other than `workloads`. What is longer is a slip, or meant to take time."""
+MAX_WORKLOADS = 20_000
+MAX_VALUES = 400_000
+"""In the whole file."""
 
 _EVENTS: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -36,12 +43,12 @@ def load_spec(file: str | Path) -> Spec:
     try:
         spec = Spec.model_validate(document.data)
     except ValidationError as error:
-        faults = [_fault(origin, detail) for detail in error.errors(include_url=False)]
+        faults = [_fault(origin, detail) for detail in error.errors(include_url=False)[:MAX_FAULTS]]
         raise SpecError(file, dict.fromkeys(faults)) from None
     spec._origin = origin
     contradictions = list(_contradictions(spec))
     if contradictions:
-        raise origin.error(contradictions)
+        raise origin.error(contradictions[:MAX_FAULTS])
     return spec
 
 
@@ -69,6 +76,7 @@ class _Document:
     def __init__(self, text: str, file: Path) -> None:
         self.lines: dict[Location, int] = {}
         self._faults: list[Fault] = []
+        self._left = MAX_VALUES
         self._scalars: Any = yaml.SafeLoader("")
         self._events: Iterator[Any] = iter(yaml.parse(text, Loader=_EVENTS))
         try:
@@ -78,7 +86,7 @@ class _Document:
             self._faults.append(Fault(mark.line + 1 if mark else 1, "", f"is not YAML: {error.problem}"))
         except yaml.YAMLError as error:
             self._faults.append(Fault(1, "", f"is not YAML: {error}".splitlines()[0]))
-        except _TooManyFaultsError:
+        except _StopReadingError:
             pass
         if self._faults:
             raise SpecError(file, self._faults)
@@ -98,25 +106,33 @@ class _Document:
 
     def _value(self, event: Any, location: Location) -> Any:
         self.lines.setdefault(location, _line(event))
-        if isinstance(event, yaml.ScalarEvent):
-            return self._scalar(event, location)
+        self._left -= 1
+        if self._left < 0:
+            self._stop(event, (), f"has more than {MAX_VALUES:,} values")
         if isinstance(event, yaml.AliasEvent):
             # Refused rather than counted: no spec needs aliases, and they are what alias bombs are made of.
             self._fault(event, location, "YAML aliases are not allowed; write the value out")
             return None
+        if event.tag and not (event.tag == "!" and isinstance(event, yaml.ScalarEvent)):
+            self._fault(event, location, f"YAML tags are not allowed ({event.tag}); write the value alone")
+            event.tag = None
+        if isinstance(event, yaml.ScalarEvent):
+            return self._scalar(event, location)
         if len(location) >= MAX_DEPTH:
-            self._fault(event, location, f"is nested more than {MAX_DEPTH} levels deep")
-            raise _TooManyFaultsError
+            self._stop(event, location, f"is nested more than {MAX_DEPTH} levels deep")
         return self._sequence(location) if isinstance(event, yaml.SequenceStartEvent) else self._mapping(location)
 
     def _sequence(self, location: Location) -> list[Any]:
         items: list[Any] = []
         while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            if len(items) == MAX_ITEMS:
+                self._stop(event, location, f"has more than {MAX_ITEMS:,} items")
             items.append(self._value(event, (*location, len(items))))
         return items
 
     def _mapping(self, location: Location) -> dict[str, Any]:
         result: dict[str, Any] = {}
+        most = MAX_WORKLOADS if location == ("workloads",) else MAX_ITEMS
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
                 self._fault(event, location, "a key must be plain text")
@@ -125,6 +141,8 @@ class _Document:
                 continue
             key = str(event.value)
             here = (*location, key)
+            if len(result) == most:
+                self._stop(event, location, f"has more than {most:,} items")
             if key in result:
                 self._fault(event, here, f"is given twice (first on line {self.lines[here]})")
                 self._value(next(self._events), here)
@@ -134,7 +152,7 @@ class _Document:
         return result
 
     def _scalar(self, event: Any, location: Location) -> Any:
-        tag = event.tag or self._scalars.resolve(yaml.ScalarNode, event.value, event.implicit)
+        tag = self._scalars.resolve(yaml.ScalarNode, event.value, event.implicit)
         if tag == "tag:yaml.org,2002:str":
             return event.value
         construct = self._scalars.yaml_constructors.get(tag)
@@ -142,21 +160,25 @@ class _Document:
             if construct is None:
                 raise ValueError(f"no plain data has the tag {tag}")
             return construct(self._scalars, yaml.ScalarNode(tag, event.value, event.start_mark, event.end_mark))
-        except (ValueError, yaml.constructor.ConstructorError) as error:
-            self._fault(event, location, f"{event.value!r} is not plain data: {error}".splitlines()[0])
+        except (ValueError, OverflowError, yaml.constructor.ConstructorError) as error:
+            self._fault(event, location, f"{shown(event.value)} is not plain data: {error}".splitlines()[0])
             return None
 
     def _fault(self, event: Any, location: Location, message: str) -> None:
         self._faults.append(Fault(_line(event), dotted(location), message))
         if len(self._faults) >= MAX_FAULTS:
-            raise _TooManyFaultsError
+            raise _StopReadingError
+
+    def _stop(self, event: Any, location: Location, message: str) -> NoReturn:
+        self._fault(event, location, message)
+        raise _StopReadingError
 
 
 def _line(event: Any) -> int:
     return int(event.start_mark.line) + 1
 
 
-class _TooManyFaultsError(Exception):
+class _StopReadingError(Exception):
     """Reading on would only add to the list."""
 
 
@@ -169,15 +191,54 @@ def _fault(origin: Origin, detail: Any) -> Fault:
     elif kind == "missing":
         message = "is missing"
     elif kind in ("enum", "literal_error"):
-        message = f"{value!r} is not one of {str(context['expected']).replace(chr(39), '').replace(' or ', ', ')}"
+        message = f"{shown(value)} is not one of {str(context['expected']).replace(chr(39), '').replace(' or ', ', ')}"
     elif kind == "value_error":
         reason = str(context["error"])
-        message = f"{value!r} {reason}" if reason.startswith("is ") else reason
+        message = f"{shown(value)} {reason}" if reason.startswith("is ") else reason
     elif kind == "string_pattern_mismatch":
-        message = f"{value!r} is not a name: lower-case letters, digits and dashes, at most 32, starting with a letter"
+        message = f"{shown(value)} is not {_PATTERNS[context['pattern']]}"
+    elif kind in _TYPES:
+        message = f"{shown(value)} is not {_TYPES[kind]}"
     else:
-        message = f"{value!r}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
+        message = f"{shown(value)}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
     return origin.fault(path, message)
+
+
+_TYPES = {
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "text; put it in quotes",
+    "string_too_short": "text that tells anything",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "too_short": "enough: at least one is needed",
+    "tuple_type": "a list",
+    "date_type": "a date, e.g. 2026-11-23",
+    "date_from_datetime_parsing": "a date, e.g. 2026-11-23",
+    "date_from_datetime_inexact": "a date, e.g. 2026-11-23",
+}
+_PATTERNS = {
+    NAME: "a name: lower-case letters, digits and dashes, at most 32, starting with a letter",
+    RULE_NAME: "a name: lower-case letters, digits and dashes, at most 48, starting with a letter",
+    IMAGE: "the name of a program under workloads/, nor an image by its digest (name@sha256:…)",
+    PACKAGE: "the name of a role: lower-case letters, digits and underscores, starting with a letter",
+    VARIABLE: "the name of an environment variable: letters, digits and underscores",
+    NO_NULL: "text without null characters",
+}
+
+
+def shown(value: Any) -> str:
+    """A value of the file in a message; also one too long to be told, or a number too large to be printed."""
+    if isinstance(value, (dict, list, tuple)):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) and abs(value) >= 10**40:
+        return "a number of more than 40 digits"
+    return shortened(str(value) if isinstance(value, (int, float, date)) else repr(value), 80)
 
 
 def _known_fields(path: Location) -> str:
@@ -207,11 +268,18 @@ def _contradictions(spec: Spec) -> Iterator[tuple[Location, str]]:
     """What is well-formed field by field, but cannot be true together."""
     for name, workload in spec.workloads.items():
         here: Location = ("workloads", name)
+        if reserved := _reserved(name):
+            yield here, f"a workload cannot be called {name}: {reserved}"
+        for field in ("ports", "talks_to"):
+            yield from (((*here, field, index), "is given twice") for index in _repeated(getattr(workload, field)))
         for index, peer in enumerate(workload.talks_to):
             if peer == name:
                 yield (*here, "talks_to", index), "a workload cannot talk to itself"
             elif peer not in spec.workloads:
-                yield (*here, "talks_to", index), f"{peer!r} is not a workload; {_suggestion(peer, spec.workloads)}"
+                yield (
+                    (*here, "talks_to", index),
+                    f"{shown(peer)} is not a workload; {_suggestion(peer, spec.workloads)}",
+                )
             elif not spec.workloads[peer].ports:
                 yield (*here, "talks_to", index), f"{peer!r} has no ports to talk to"
         if workload.stateful and workload.replicas == 0:
@@ -220,3 +288,30 @@ def _contradictions(spec: Spec) -> Iterator[tuple[Location, str]]:
             yield (*here, "resources"), "a stateful workload needs disk, e.g. 10GiB"
         if workload.public and not workload.ports:
             yield (*here, "public"), "a public workload needs a port"
+
+
+_KUBERNETES = "Kubernetes has a namespace of that name"
+_OWN = "the platform itself has one"
+_RESERVED = {
+    "default": _KUBERNETES,
+    "all": "in an inventory it means every host",
+    "ungrouped": "in an inventory it means the hosts of no group",
+    "localhost": "it means the machine that deploys",
+    "cluster": _OWN,
+    "vm-tier": _OWN,
+    "kubernetes-control-plane": _OWN,
+    "kubernetes-nodes": _OWN,
+}
+
+
+def _reserved(name: str) -> str | None:
+    """Why a name, which becomes that of machines, an inventory group and a namespace, is taken."""
+    return _RESERVED.get(name) or (_KUBERNETES if name.startswith("kube-") else None)
+
+
+def _repeated(items: Sequence[Hashable]) -> Iterator[int]:
+    seen: set[Hashable] = set()
+    for index, item in enumerate(items):
+        if item in seen:
+            yield index
+        seen.add(item)

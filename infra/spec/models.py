@@ -10,20 +10,42 @@ import re
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from infra.spec.answers import Compliance, DeployFrequency, Isolation, Level, Runtime
 from infra.spec.errors import Origin
 from infra.spec.rules import OperatorRules
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$")]
-Port = Annotated[int, Field(ge=1, le=65535)]
+NAME = r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$"
+IMAGE = r"^([a-z][a-z0-9-]{0,62}|[a-z0-9][A-Za-z0-9._:/-]{0,250}@sha256:[0-9a-f]{64})$"
+PACKAGE = r"^[a-z][a-z0-9_]{0,62}$"
+NO_NULL = r"^[^\x00]*$"
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]{0,250}$"
+
+Name = Annotated[str, StringConstraints(pattern=NAME)]
+# YAML knows numbers and truth values: text that looks like one, or one for the other, is a slip.
+Flag = Annotated[bool, Field(strict=True)]
+Number = Annotated[int, Field(strict=True)]
+Variable = Annotated[str, StringConstraints(pattern=VARIABLE)]
+Port = Annotated[Number, Field(ge=1, le=65535)]
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 OsRelease = Literal["debian-12", "debian-13"]
 
 DEFAULT_OS: OsRelease = "debian-13"
 """The release of every golden image for which the spec asks nothing else."""
 
 _BYTES = {"MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_LARGEST = 64 * 2**40
 
 
 class _Model(BaseModel):
@@ -31,13 +53,31 @@ class _Model(BaseModel):
 
 
 def _parse_bytes(value: Any) -> Any:
-    match = re.fullmatch(r"(\d+)(MiB|GiB|TiB)", value) if isinstance(value, str) else None
+    match = re.fullmatch(r"([0-9]{1,9})(MiB|GiB|TiB)", value) if isinstance(value, str) else None
     if not match:
         raise ValueError("is not a whole number followed by MiB, GiB or TiB")
-    return int(match[1]) * _BYTES[match[2]]
+    size = int(match[1]) * _BYTES[match[2]]
+    if not 2**20 <= size <= _LARGEST:
+        raise ValueError("is not between 1MiB and 64TiB")
+    return size
 
 
-Bytes = Annotated[int, Field(json_schema_extra={"type": "string", "pattern": r"^\d+(MiB|GiB|TiB)$"})]
+def _no_number(value: Any) -> Any:
+    """Or it would be taken for seconds since 1970."""
+    if isinstance(value, (bool, int, float)):
+        raise ValueError("is not a date, e.g. 2026-11-23")
+    return value
+
+
+def _in_our_time(day: date) -> date:
+    """So that review dates stay in the calendar, too."""
+    if not 2000 <= day.year < 3000:
+        raise ValueError("is not between 2000 and 2999")
+    return day
+
+
+Bytes = Annotated[int, Field(json_schema_extra={"type": "string", "pattern": r"^[0-9]{1,9}(MiB|GiB|TiB)$"})]
+Day = Annotated[date, BeforeValidator(_no_number), AfterValidator(_in_our_time)]
 
 
 class Checklist(_Model):
@@ -47,12 +87,12 @@ class Checklist(_Model):
     team_maturity: Level = Field(description="The owning team's platform engineering maturity")
     compliance: Compliance = Field(description="Compliance constraints")
     deploy_frequency: DeployFrequency = Field(description="Expected deploy frequency")
-    multi_os: bool = Field(description="Whether the workload needs an operating system of its own choice")
+    multi_os: Flag = Field(description="Whether the workload needs an operating system of its own choice")
     orchestration_tolerance: Level = Field(description="Tolerance for orchestration complexity")
 
 
 class Resources(_Model):
-    cpu: Annotated[float, Field(gt=0, le=128)] = Field(default=0.5, description="CPUs, e.g. 0.5")
+    cpu: Annotated[float, Field(strict=True, ge=0.01, le=128)] = Field(default=0.5, description="CPUs, e.g. 0.5")
     memory: Bytes = Field(default=256 * 2**20, description="e.g. 512MiB")
     disk: Bytes = Field(default=0, description="Persistent data, e.g. 10GiB; none when absent")
 
@@ -63,7 +103,7 @@ class Force(_Model):
     """An operator's word against the scores; it never overrules a veto."""
 
     runtime: Runtime
-    reason: Annotated[str, StringConstraints(min_length=1)]
+    reason: Text
 
 
 class Workload(_Model):
@@ -72,22 +112,28 @@ class Workload(_Model):
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["image"]}, {"required": ["package"]}]})
 
     description: str = ""
-    image: str | None = Field(default=None, description="Container image (a name under workloads/, or name@sha256:…)")
-    package: str | None = Field(default=None, description="Role that installs it on a machine, e.g. postgresql")
+    image: Annotated[str, StringConstraints(pattern=IMAGE)] | None = Field(
+        default=None, description="Container image (a name under workloads/, or name@sha256:…)"
+    )
+    package: Annotated[str, StringConstraints(pattern=PACKAGE)] | None = Field(
+        default=None, description="Role that installs it on a machine, e.g. postgresql"
+    )
     os: OsRelease = DEFAULT_OS
-    stateful: bool = False
-    untrusted: bool = Field(default=False, description="Runs code that the platform's owner did not write")
-    full_os: bool = Field(default=False, description="Expects full OS semantics (init, cron, local users)")
+    stateful: Flag = False
+    untrusted: Flag = Field(default=False, description="Runs code that the platform's owner did not write")
+    full_os: Flag = Field(default=False, description="Expects full OS semantics (init, cron, local users)")
     ports: tuple[Port, ...] = ()
-    public: bool = Field(default=False, description="Reachable from outside the platform")
+    public: Flag = Field(default=False, description="Reachable from outside the platform")
     talks_to: tuple[Name, ...] = ()
     resources: Resources = Resources()
-    replicas: Annotated[int, Field(ge=0, le=1000)] = 1
-    environment: dict[str, str] = Field(default_factory=dict)
+    replicas: Annotated[Number, Field(ge=0, le=1000)] = 1
+    environment: dict[Variable, Annotated[str, StringConstraints(pattern=NO_NULL)]] = Field(
+        default_factory=dict, json_schema_extra={"additionalProperties": False}
+    )
     checklist: Checklist
     force: Force | None = Field(default=None, description="Place it here whatever the scores say; vetoes still hold")
     runs_on: Runtime | None = Field(default=None, description="Where it runs today, for the migration plan")
-    decided_on: date | None = Field(default=None, description="When its answers were given, if not with the others")
+    decided_on: Day | None = Field(default=None, description="When its answers were given, if not with the others")
 
     @model_validator(mode="after")
     def _image_or_package(self) -> Workload:
@@ -97,8 +143,8 @@ class Workload(_Model):
 
 
 class MaturityAnswer(_Model):
-    answer: bool
-    evidence: str = ""
+    answer: Flag
+    evidence: Annotated[str, StringConstraints(strip_whitespace=True)] = ""
 
     @model_validator(mode="after")
     def _yes_needs_evidence(self) -> MaturityAnswer:
@@ -119,7 +165,7 @@ class Maturity(_Model):
 class Budgets(_Model):
     """What no change may exceed."""
 
-    blast_radius: dict[Runtime, Annotated[int, Field(ge=0)]] = Field(
+    blast_radius: dict[Runtime, Annotated[Number, Field(ge=0)]] = Field(
         default_factory=dict,
         description="How many other workloads may fall with one that runs on this runtime",
     )
@@ -130,7 +176,7 @@ class Spec(_Model):
 
     version: Literal[1]
     name: Name
-    decided_on: date | None = Field(default=None, description="When the answers were given; review dates count from it")
+    decided_on: Day | None = Field(default=None, description="When the answers were given; review dates count from it")
     maturity: Maturity
     workloads: dict[Name, Workload] = Field(min_length=1)
     rules: OperatorRules = Field(default=OperatorRules(), description="Placement rules of this platform's operator")

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from infra.spec.answers import QUESTIONS, Runtime
 
-RuleName = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,46}[a-z0-9])?$")]
+RULE_NAME = r"^[a-z]([a-z0-9-]{0,46}[a-z0-9])?$"
+RuleName = Annotated[str, StringConstraints(pattern=RULE_NAME)]
 
 _ANSWER = {"oneOf": [{"type": ["string", "boolean"]}, {"type": "array", "items": {"type": ["string", "boolean"]}}]}
 _BOUND = {
@@ -68,7 +69,9 @@ class _Rule(BaseModel):
 
     name: RuleName
     when: When = Field(default_factory=dict)
-    reason: Annotated[str, StringConstraints(min_length=1)] = Field(description="What the reader is told")
+    reason: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)] = Field(
+        description="What the reader is told"
+    )
     source: str = Field(default="platform.yaml", description="The passage that the rule comes from")
     quote: str = Field(default="", description="Its own words, short")
 
@@ -106,7 +109,7 @@ class Score(_Rule):
     """Where it speaks, each runtime that it favours gets its weight."""
 
     favours: tuple[Runtime, ...] = Field(min_length=1, max_length=2)
-    weight: Annotated[int, Field(ge=0, le=100)]
+    weight: Annotated[int, Field(ge=0, le=100, strict=True)]
 
     @model_validator(mode="after")
     def _monotone(self) -> Score:

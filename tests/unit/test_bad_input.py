@@ -1,15 +1,18 @@
-"""Hostile and broken specs: one clear line a fault, within a second, and nothing written."""
+"""Hostile and broken specs: one clear line a fault, and nothing written. How soon: `benchmarks/placement.py`."""
 
 import json
+import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from infra.placement import migration, place
 from infra.spec import SpecError, load_spec
 from infra.spec.loader import MAX_BYTES
 from infra.spec.schema import SCHEMA, schema_text
@@ -24,10 +27,8 @@ BOMB = "a: &a [x, x]\n" + "".join(
 def refused(tmp_path: Path, content: str | bytes) -> str:
     file = tmp_path / "platform.yaml"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    start = time.process_time()
     with pytest.raises(SpecError) as error:
         load_spec(file)
-    assert time.process_time() - start < 1
     return str(error.value).replace(str(file), "platform.yaml")
 
 
@@ -42,16 +43,31 @@ def refused(tmp_path: Path, content: str | bytes) -> str:
         pytest.param("a: 1\nb: \x00\n", "is not YAML", id="control character"),
         pytest.param("", "must be a mapping", id="empty"),
         pytest.param("- 1\n", "must be a mapping", id="list"),
-        pytest.param("a: !!python/object/apply:os.system ['true']\n", "Field required", id="object tag"),
-        pytest.param("a: !!python/name:os.system x\n", "no plain data has the tag", id="name tag"),
+        pytest.param(
+            "a: !!python/object/apply:os.system ['true']\n", "1: a: YAML tags are not allowed", id="object tag"
+        ),
+        pytest.param("a: !!python/name:os.system x\n", "1: a: YAML tags are not allowed", id="name tag"),
+        pytest.param(
+            "a: !!bool x\n", "1: a: YAML tags are not allowed (tag:yaml.org,2002:bool)", id="bool that is none"
+        ),
+        pytest.param("a: !!timestamp x\n", "1: a: YAML tags are not allowed", id="time that is none"),
+        pytest.param("a: !!set {b}\n", "1: a: YAML tags are not allowed", id="set"),
+        pytest.param("<<: {version: 1}\n", "platform.yaml:1: <<: is not a known field", id="merge key"),
+        pytest.param("a: " + "9" * 5000, "Exceeds the limit (4300 digits)", id="endless number"),
+        pytest.param("a: 1\n" + "b: [" + "1," * 7_000_000 + "]", "2: b: has more than 1,000 items", id="endless list"),
+        pytest.param("".join(f"k{i}: 1\n" for i in range(300_000)), "1001: has more than 1,000", id="endless mapping"),
+        pytest.param(bytes(range(256)) * 100, "is not UTF-8 text", id="binary"),
+        pytest.param("version: 1\n".encode("utf-16"), "platform.yaml:1: is not UTF-8 text", id="UTF-16"),
+        pytest.param('"\\e[31ma\\nb": 1\n', r": \x1b[31ma\nb: is not a known field", id="key with control characters"),
+        pytest.param("x" * 90 + ": 1\n", "x" * 80, id="long key"),
         pytest.param("a: 2026-13-45\n", "is not plain data", id="impossible date"),
         pytest.param("? [a]\n: 1\n", "a key must be plain text", id="key that is a list"),
         pytest.param("a: 1\n---\nb: 1\n", "platform.yaml:2: a second document starts here", id="two documents"),
         pytest.param("a: 1\nb: 2\na: 3\n", "platform.yaml:3: a: is given twice (first on line 1)", id="twice"),
     ],
 )
-def test_traps_are_refused_with_their_line_within_a_second(tmp_path, content, told):
-    assert told.replace("Field required", "is missing") in refused(tmp_path, content)
+def test_traps_are_refused_with_their_line(tmp_path, content, told):
+    assert told in refused(tmp_path, content)
 
 
 def test_a_file_over_16_mib_is_refused_unread(tmp_path):
@@ -93,7 +109,19 @@ def with_worker(tmp_path: Path, *lines: str) -> tuple[Path, int]:
         (["talks_to: [worker]"], 0, "a workload cannot talk to itself"),
         (["talks_to: [ledgr]"], 0, "'ledgr' is not a workload; did you mean ledger?"),
         (["runs_on: lambda"], 0, "'lambda' is not one of container, microvm, vm"),
-        (["decided_on: yesterday"], 0, "workloads.worker.decided_on: 'yesterday': "),
+        (["decided_on: yesterday"], 0, "workloads.worker.decided_on: 'yesterday' is not a date, e.g. 2026-11-23"),
+        (["decided_on: 1700000000"], 0, "1700000000 is not a date"),
+        (["decided_on: 9999-12-31"], 0, "9999-12-31 is not between 2000 and 2999"),
+        (["replicas: true"], 0, "true is not a whole number"),
+        (["replicas: 0x" + "f" * 6000], 0, "a number of more than 40 digits: "),
+        (["replicas: {a: 1}"], 0, "a mapping is not a whole number"),
+        (["stateful: 1"], 0, "1 is not true or false"),
+        (["full_os: 'no'"], 0, "'no' is not true or false"),
+        (["force: {runtime: vm, reason: ' '}"], 0, "' ' is not text that tells anything"),
+        (["environment: {A: 1}"], 0, "1 is not text; put it in quotes"),
+        (["environment: {a=b: x}"], 0, "'a=b' is not the name of an environment variable"),
+        (["talks_to: [web, web]"], 0, "workloads.worker.talks_to[1]: is given twice"),
+        (["talks_to: web"], 0, "'web' is not a list"),
     ],
 )
 def test_contradictions_name_line_and_field_and_write_nothing(tmp_path, lines, offset, told):
@@ -104,6 +132,91 @@ def test_contradictions_name_line_and_field_and_write_nothing(tmp_path, lines, o
     assert told in result.stderr
     assert "Traceback" not in result.stderr and result.stdout == ""
     assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("    ports: [8080]", "    ports: [8080, 8080]", "workloads.web.ports[1]: is given twice"),
+        (
+            "    image: web",
+            "    image: nginx:latest",
+            "'nginx:latest' is not the name of a program under workloads/, nor",
+        ),
+        ("    image: web", "    image: --privileged", "'--privileged' is not the name of a program"),
+        ("    package: tariffs", "    package: ../../etc", "'../../etc' is not the name of a role"),
+        ("cpu: 0.25, memory: 64MiB", "cpu: 0.25, memory: 0MiB", "'0MiB' is not between 1MiB and 64TiB"),
+        ("cpu: 0.25, memory: 64MiB", "cpu: 0.25, memory: 9999999TiB", "is not between 1MiB and 64TiB"),
+        ("cpu: 0.25, memory: 64MiB", "cpu: 0.25, memory: ٥GiB", "is not a whole number followed by MiB"),
+        ("cpu: 0.25, memory: 64MiB", "cpu: .nan, memory: 64MiB", "workloads.web.resources.cpu: nan"),
+        ('answer: true, evidence: "make test on every change"', 'answer: true, evidence: " "', "needs evidence"),
+        ("  web:", "  Web:", "'Web' is not a name"),
+        ("  web:", "  " + "w" * 64 + ":", "is not a name"),
+        ("  web:", "  worker:", "workloads.worker: is given twice"),
+        ("  web:", "  kube-system:", "cannot be called kube-system: Kubernetes has a namespace of that name"),
+        ("  web:", "  vm-tier:", "cannot be called vm-tier: the platform itself has one"),
+    ],
+)
+def test_what_no_target_could_provision_is_refused(tmp_path, old, new, told):
+    text = (ROOT / "platform.yaml").read_text()
+    assert old in text
+    message = refused(tmp_path, text.replace(old, new, 1))
+    assert told in message
+    assert re.match(r"platform\.yaml:[0-9]+: ", message)
+
+
+def mutilated(text: str, data: st.DataObject) -> bytes:
+    """The text with a few places cut, doubled, moved, or replaced by what parsers stumble over."""
+    stumbling = [
+        "",
+        "~",
+        "&a",
+        "*a",
+        "<<",
+        "!!binary aa",
+        "!x",
+        "0x" + "f" * 5000,
+        ".inf",
+        "1e999",
+        "[",
+        "{",
+        "? ",
+        "---\n",
+    ]
+    stumbling += [
+        "\t",
+        "\x85",
+        "\u2028",
+        "\ufeff",
+        "2026-13-01",
+        "190:20:30",
+        "'",
+        '"\\e"',
+        "| ",
+        "[]",
+        "{}",
+        "\udc80",
+        "0o9",
+    ]
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(text)))
+        end = start + data.draw(st.integers(0, 40))
+        other = data.draw(st.integers(0, len(text)))
+        middle = data.draw(st.sampled_from(stumbling) | st.just(text[other : other + 80]))
+        text = text[:start] + middle + text[end:]
+    return text.encode(errors="surrogateescape")
+
+
+@given(st.data())
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_the_file_says_the_answer_is_a_plan_or_one_line_a_fault(tmp_path, data):
+    file = tmp_path / "platform.yaml"
+    file.write_bytes(mutilated((ROOT / "platform.yaml").read_text(), data))
+    try:
+        migration.render(place(load_spec(file)))
+    except SpecError as error:
+        for line in str(error).splitlines():
+            assert re.match(rf"{re.escape(str(file))}:[0-9]+: .", line) and line.isprintable() and len(line) < 500
 
 
 def test_hard_isolation_and_a_forced_container_contradict_each_other(tmp_path):

@@ -1,7 +1,11 @@
 """What is asked of a running platform, or of files where it is out of reach: one line where that does not work."""
 
 import json
+import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,6 +14,7 @@ from infra.insight.cluster import KINDS
 from infra.insight.live import NotDeployedError, cluster_objects, exported_stack
 from tests.unit.platform_data import objects, outputs, resources
 
+ROOT = Path(__file__).parents[2]
 KIND_OF = {
     "namespaces": "Namespace",
     "pods": "Pod",
@@ -84,3 +89,32 @@ def test_a_kind_and_its_plural_are_the_same_thing(plural):
     kind, group = KINDS[plural]
     assert plural in {kind.lower() + ending for ending in ("s", "es")} | {kind.lower().removesuffix("y") + "ies"}
     assert group == "/api/v1" or group.startswith("/apis/")
+
+
+@pytest.mark.parametrize("command", [["compromised", "--stack", "local"], ["lost", "--stack", "local"]])
+def test_where_nothing_runs_looking_says_so_at_once_and_makes_nothing(tmp_path, command):
+    result = looking(tmp_path, *command)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "stack local is not up; `make up` starts it\n"
+    assert list(tmp_path.iterdir()) == [], "no pulumi was built, no stack made"
+
+
+def test_where_nothing_runs_the_report_is_of_the_plan(tmp_path):
+    result = looking(tmp_path, "report", "--output", str(tmp_path / "page"))
+    assert result.returncode == 0
+    assert "Plan only: stack local is not up" in result.stderr
+    assert json.loads((tmp_path / "page/report.json").read_text())["origin"] == "planned"
+    assert [path.name for path in tmp_path.iterdir()] == ["page"]
+
+
+def looking(directory: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """A command of infra.insight on a machine where nothing was built and nothing runs."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PULUMI_")}
+    environment |= {
+        "HYBRID_PLATFORM_CACHE": str(directory / "cache"),
+        "HYBRID_PLATFORM_STATE": str(directory / "state"),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "infra.insight", *arguments],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
