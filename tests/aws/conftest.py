@@ -22,6 +22,9 @@ STACKS = sorted(file.stem.removeprefix("Pulumi.") for file in CHECKOUT.glob("Pul
 def pytest_configure(config: pytest.Config) -> None:
     # The provider warns about every deprecated type as soon as any of its module is imported.
     config.addinivalue_line("filterwarnings", "ignore::DeprecationWarning:pulumi_aws")
+    # So does parliament, about itself.
+    config.addinivalue_line("filterwarnings", "ignore:pkg_resources is deprecated")
+    config.addinivalue_line("filterwarnings", "ignore:.*invalid escape sequence")
 
 
 @cache

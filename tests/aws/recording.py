@@ -32,6 +32,7 @@ class Recording:
         resources: in the order of registration.
         outputs: what the stack exports.
         retained: URNs of what stays when the stack goes.
+        calls: what the program asked AWS, by function.
     """
 
     stack: str
@@ -39,6 +40,7 @@ class Recording:
     resources: list[Resource] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
     retained: set[str] = field(default_factory=set)
+    calls: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def exported(self) -> dict[str, Any]:
         """The recording in the shape of `pulumi stack export`."""
@@ -74,18 +76,44 @@ def physical_id(type_: str, name: str) -> str:
     return f"{type_.split(':')[-1]}-{name}"
 
 
+REGIONAL = "eu-central-1:111122223333"
+# Of the types whose ARNs stand in policies or in other resources; each has a form of its own.
+ARNS = {
+    "aws:backup/vault:Vault": f"backup:{REGIONAL}:backup-vault:{{}}",
+    "aws:cloudwatch/logGroup:LogGroup": f"logs:{REGIONAL}:log-group:{{}}",
+    "aws:codebuild/project:Project": f"codebuild:{REGIONAL}:project/{{}}",
+    "aws:ec2/subnet:Subnet": f"ec2:{REGIONAL}:subnet/{{}}",
+    "aws:ecr/repository:Repository": f"ecr:{REGIONAL}:repository/{{}}",
+    "aws:eks/cluster:Cluster": f"eks:{REGIONAL}:cluster/{{}}",
+    "aws:iam/instanceProfile:InstanceProfile": "iam::111122223333:instance-profile/{}",
+    "aws:iam/role:Role": "iam::111122223333:role/{}",
+    "aws:imagebuilder/component:Component": f"imagebuilder:{REGIONAL}:component/{{}}/1.0.0",
+    "aws:imagebuilder/distributionConfiguration:DistributionConfiguration": (
+        f"imagebuilder:{REGIONAL}:distribution-configuration/{{}}"
+    ),
+    "aws:imagebuilder/imageRecipe:ImageRecipe": f"imagebuilder:{REGIONAL}:image-recipe/{{}}/1.0.0",
+    "aws:imagebuilder/infrastructureConfiguration:InfrastructureConfiguration": (
+        f"imagebuilder:{REGIONAL}:infrastructure-configuration/{{}}"
+    ),
+    "aws:kms/key:Key": f"kms:{REGIONAL}:key/{{}}",
+    "aws:lb/loadBalancer:LoadBalancer": f"elasticloadbalancing:{REGIONAL}:loadbalancer/app/{{}}/50dc6c495c0c9188",
+    "aws:lb/targetGroup:TargetGroup": f"elasticloadbalancing:{REGIONAL}:targetgroup/{{}}/73e2d6bc24d8a067",
+    "aws:s3/bucket:Bucket": "s3:::{}",
+    "aws:secretsmanager/secret:Secret": f"secretsmanager:{REGIONAL}:secret:{{}}-AbCdEf",
+    "aws:sns/topic:Topic": f"sns:{REGIONAL}:{{}}",
+}
+
+
 def invented(type_: str, name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """What AWS would answer, as far as the program looks at it."""
     label = inputs.get("name") or inputs.get("bucket") or name
-    state = {"arn": f"arn:aws:mock:eu-central-1:111122223333:{type_.split(':')[-1]}/{label}", "name": label}
+    arn = ARNS.get(type_, f"mock:{REGIONAL}:{type_.split(':')[-1]}/{{}}").format(label)
+    state = {"arn": f"arn:aws:{arn}", "name": label}
     extra: dict[str, dict[str, Any]] = {
         "aws:ec2/vpcEndpoint:VpcEndpoint": {"prefixListId": f"pl-{name}"},
         "aws:ec2/networkInterface:NetworkInterface": {"privateIp": f"10.64.128.{sum(name.encode()) % 250 + 4}"},
         "aws:ec2/launchTemplate:LaunchTemplate": {"latestVersion": 1},
         "aws:ebs/volume:Volume": {"arn": f"arn:aws:ec2:eu-central-1:111122223333:volume/{physical_id(type_, name)}"},
-        "aws:secretsmanager/secret:Secret": {
-            "arn": f"arn:aws:secretsmanager:eu-central-1:111122223333:secret:{label}-AbCdEf"
-        },
         "aws:ec2/vpc:Vpc": {"defaultNetworkAclId": f"acl-{name}"},
         "aws:kms/key:Key": {"keyId": physical_id(type_, name)},
         "aws:eks/cluster:Cluster": {
@@ -114,13 +142,21 @@ def in_clear(value: Any) -> Any:
 
 
 class Answers(mocks.Mocks):
-    """Answers like a provider."""
+    """Answers like a provider.
+
+    Attributes:
+        calls: what it was asked, by function.
+    """
+
+    def __init__(self) -> None:
+        self.calls: dict[str, list[dict[str, Any]]] = {}
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         return physical_id(args.typ, args.name), {**invented(args.typ, args.name, args.inputs), **args.inputs}
 
     def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:
         assert args.provider, f"{args.token} names no provider, and the default one is disabled"
+        self.calls.setdefault(args.token, []).append(args.args)
         if args.token == "aws:ec2/getAmi:getAmi":
             return {**args.args, "id": f"ami-of-{args.args['filters'][0]['values'][0]}"}
         raise AssertionError(f"the program asks AWS for {args.token}, which nobody foresaw")
@@ -130,8 +166,10 @@ class RecordingMonitor(mocks.MockMonitor):
     """Writes down every registration with its options, which mocks alone do not get to see."""
 
     def __init__(self, recording: Recording) -> None:
-        super().__init__(Answers())
+        answers = Answers()
+        super().__init__(answers)
         self.recording = recording
+        recording.calls = answers.calls
 
     def RegisterResource(self, request: Any) -> Any:
         response = super().RegisterResource(request)

@@ -10,7 +10,7 @@ import pulumi
 import pytest
 from recording import CHECKOUT, deploy, stack_config
 
-from infra.targets.aws.config import AwsConfig, ConfigError, parse_config
+from infra.targets.aws.config import AwsConfig, ConfigError, name_faults, parse_config
 
 
 def faults(plan, *edits: Callable[[dict[str, Any]], None]) -> list[str]:
@@ -105,6 +105,20 @@ def test_a_wrong_stack_stops_the_program_before_the_first_resource():
     with pytest.raises(pulumi.RunError) as error:
         deploy("aws-dev", put("network.nat", "sometimes"))
     assert "hybrid-platform:aws.network.nat" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("platform", "stack", "told"),
+    [
+        ("reference", "aws-Prod", "takes a-z, 0-9 and single dashes"),
+        ("two--dashes", "aws-dev", "takes a-z, 0-9 and single dashes"),
+        ("reference", "aws-" + "x" * 40, "longer than 50"),
+    ],
+)
+def test_a_name_that_aws_would_refuse_is_told(platform, stack, told):
+    (fault,) = name_faults(platform, stack)
+    assert told in fault and fault.startswith(f"stack {stack}: ")
+    assert name_faults("reference", "aws-prod") == []
 
 
 def test_a_forgotten_provider_fails(stack):

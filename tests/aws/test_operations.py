@@ -12,6 +12,7 @@ import pytest
 import yaml
 from jsonschema import validate
 from recording import CHECKOUT, deploy, stack_config
+from shell import check_shell
 
 from infra.placement import Runtime
 from infra.targets.aws.artifacts import BUNDLED, bundle, digest_of
@@ -54,11 +55,6 @@ SSM_COMMAND = {
         },
     },
 }
-
-
-def check_shell(text: str) -> None:
-    checked = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True)
-    assert checked.returncode == 0, checked.stderr
 
 
 def test_ssm_documents_have_the_schema_and_their_scripts_parse(deployed):
@@ -104,7 +100,7 @@ def test_every_release_of_the_vm_tier_has_a_pipeline_that_tests_what_it_builds(d
         arns = [component["componentArn"] for component in recipe["components"]]
         phases = []
         for component in deployed.of("imagebuilder/component"):
-            if any(arn.endswith(component.props["name"]) for arn in arns):
+            if any(f"/{component.props['name']}/" in arn for arn in arns):
                 document = yaml.safe_load(component.props["data"])
                 phases += [phase["name"] for phase in document["phases"]]
                 for step in (step for phase in document["phases"] for step in phase["steps"]):
@@ -149,7 +145,39 @@ def test_old_images_are_deprecated_then_disabled_then_deleted(deployed):
     (policy,) = deployed.of("imagebuilder/lifecyclePolicy")
     ages = {d["action"]["type"]: d["filter"]["value"] for d in policy.props["policyDetails"]}
     assert ages["DEPRECATE"] < ages["DISABLE"] < ages["DELETE"]
-    assert all(d["filter"]["retainAtLeast"] >= 2 for d in policy.props["policyDetails"])
+    kept = {d["action"]["type"]: d["filter"].get("retainAtLeast") for d in policy.props["policyDetails"]}
+    assert kept == {"DEPRECATE": None, "DISABLE": None, "DELETE": 3}, "only what is deleted can be held back by number"
+
+
+def test_old_images_are_those_of_our_recipes_in_any_version(deployed):
+    """A recipe's version changes with every edit of a build script; and tags would select what others built, too."""
+    (policy,) = deployed.of("imagebuilder/lifecyclePolicy")
+    recipes = {recipe.props["name"] for recipe in deployed.of("imagebuilder/imageRecipe")}
+    selection = policy.props["resourceSelection"]
+    assert {r["name"] for r in selection["recipes"]} == recipes and "tagMap" not in selection
+    assert {r["semanticVersion"] for r in selection["recipes"]} == {"x.x.x"}
+
+
+def test_an_image_that_members_start_from_is_never_retired(prod):
+    """A member may run for a year on one image, and its group must be able to launch that one again."""
+    image = "ami-0123456789abcdef0"
+
+    def promote(config):
+        config["vm_tier"]["images"]["debian-13"]["golden"] = image
+
+    deployed = deploy("aws-prod", promote).deployment
+    (mark,) = deployed.of("ec2/tag")
+    assert mark.props["resourceId"] == image == deployed.one("ec2/launchTemplate", "vm-ledger-0").props["imageId"]
+    for detail in deployed.of("imagebuilder/lifecyclePolicy")[0].props["policyDetails"]:
+        assert detail["exclusionRules"]["amis"]["tagMap"] == {mark.props["key"]: mark.props["value"]}
+    assert not prod.of("ec2/tag"), "nothing is promoted yet"
+
+
+def test_a_pinned_parent_is_found_when_it_is_old(recording):
+    """A public image is deprecated after two years, and then found only by those who ask for deprecated ones."""
+    looked_up = recording.calls["aws:ec2/getAmi:getAmi"]
+    assert looked_up and all(arguments["includeDeprecated"] for arguments in looked_up)
+    assert all(arguments["owners"] == ["136693071363"] and not arguments["mostRecent"] for arguments in looked_up)
 
 
 # Patching

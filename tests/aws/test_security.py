@@ -177,6 +177,23 @@ def test_the_trail_has_everything_managed_and_every_write_to_what_machines_run(p
     }
 
 
+def test_cloudtrail_may_encrypt_what_it_writes(prod):
+    """Events of other regions are encrypted in the name of those. And with a key of the bucket CloudTrail would have
+    to decrypt, too, which it may not."""
+    (trail,) = prod.of("cloudtrail/trail")
+    (statement,) = [
+        s
+        for s in statements(prod.one("kms/key", "keys-logs"))
+        if s["Principal"] == {"Service": "cloudtrail.amazonaws.com"} and "kms:GenerateDataKey*" in s["Action"]
+    ]
+    own = f":trail/{trail.props['name']}"
+    assert statement["Condition"]["StringEquals"]["aws:SourceArn"].endswith(own)
+    context = statement["Condition"]["StringLike"]["kms:EncryptionContext:aws:cloudtrail:arn"]
+    assert context.startswith("arn:aws:cloudtrail:*:") and context.endswith(own)
+    (rule,) = prod.one("s3/bucketServerSideEncryptionConfiguration", "audit-trail").props["rules"]
+    assert rule["applyServerSideEncryptionByDefault"]["sseAlgorithm"] == "aws:kms" and not rule["bucketKeyEnabled"]
+
+
 def test_root_trail_and_keys_are_watched(prod: Deployment):
     for what, word in (("root", "Root"), ("trail", "StopLogging"), ("keys", "ScheduleKeyDeletion")):
         counted = prod.one("cloudwatch/logMetricFilter", f"audit-{what}").props

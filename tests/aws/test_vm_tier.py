@@ -2,13 +2,18 @@
 
 import base64
 import json
+import re
+import shlex
 import subprocess
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from recording import deploy
+from shell import check_shell
 
 from infra.placement import Runtime
+from infra.targets.aws.boot import HERE
 
 
 def members(plan) -> dict[str, str]:
@@ -63,13 +68,56 @@ def test_sizes_hold_what_the_workload_asks_for(deployed, plan):
         assert cpus >= wanted.cpu and gib * 2**30 > wanted.memory
 
 
-def test_user_data_is_a_shell_script_without_syntax_errors(deployed, plan, tmp_path):
+def test_user_data_is_a_shell_script_that_shellcheck_likes(deployed, plan):
     for host in members(plan):
-        script = tmp_path / host
-        script.write_text(user_data(deployed, host))
-        assert script.read_text().startswith("#!/bin/bash\n")
-        checked = subprocess.run(["bash", "-n", script], capture_output=True, text=True)
-        assert checked.returncode == 0, checked.stderr
+        assert user_data(deployed, host).startswith("#!/bin/bash\n")
+        check_shell(user_data(deployed, host))
+
+
+def function_of(script: str, name: str) -> str:
+    """One function of a boot script, to be run by itself."""
+    return re.search(rf"^{name}\(\) {{\n.*?^}}\n", (HERE / script).read_text(), re.M | re.S)[0]
+
+
+def test_a_file_system_is_made_on_a_new_volume_and_never_again(tmp_path):
+    """Files stand in for volumes; what matters is what happens to the bytes."""
+    code = f"set -Eeuo pipefail\n{function_of('member.sh', 'make_file_system_once')}\nmake_file_system_once "
+
+    def boot(volume: Path) -> None:
+        subprocess.run(["bash", "-c", code + shlex.quote(str(volume))], check=True)
+
+    new = tmp_path / "new"
+    new.write_bytes(bytes(16 * 2**20))
+    boot(new)
+    made = new.read_bytes()
+    assert b"data" in made[:4096] and any(made)
+    boot(new)
+    assert new.read_bytes() == made, "the second root made the file system anew"
+    strange = tmp_path / "strange"  # no file system that blkid knows, and data all the same
+    strange.write_bytes(bytes(2**20) + b"a ledger" + bytes(15 * 2**20))
+    boot(strange)
+    assert b"a ledger" in strange.read_bytes()
+    boot(tmp_path / "cannot be read")
+    assert not (tmp_path / "cannot be read").exists()
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_sandboxed_node_without_gvisor_turns_itself_off(works, tmp_path):
+    """EKS starts the kubelet whether user data succeeded or not."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in {
+        "curl": f"exit {0 if works else 22}",
+        "sha512sum": "exit 0",
+        "chmod": "exit 0",
+        "poweroff": f"touch {tmp_path}/off",
+    }.items():
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+    run = subprocess.run(
+        ["bash", HERE / "sandbox.sh"], env={"PATH": f"{programs}:/usr/bin:/bin", "HYBRID_PACKAGES": "https://packages"}
+    )
+    assert (run.returncode == 0, (tmp_path / "off").exists()) == (works, not works)
 
 
 def test_user_data_holds_no_secret(deployed, plan):

@@ -159,6 +159,7 @@ class AwsPlatform(pulumi.ComponentResource):
             "images",
             GoldenImagesArgs(
                 site=site,
+                pins=config.vm_tier.images,
                 parents=parents,
                 network=network,
                 firewall=firewall,

@@ -18,7 +18,7 @@ import pulumi_aws as aws
 
 from infra.placement import Plan, Runtime
 from infra.targets.aws.iam import Statement, allow, deny_plain_http, document
-from infra.targets.aws.site import Site, workload_tags
+from infra.targets.aws.site import Site, shortened, workload_tags
 
 # What a machine, a build or the operator's job needs of this checkout; a change of anything else deploys nothing.
 BUNDLED = (
@@ -68,9 +68,11 @@ class PrivateBucket(pulumi.ComponentResource):
         protect: bool,
         statements: Sequence[Statement] = (),
         expire_days: int | None = None,
+        bucket_key: bool = True,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """`key_arn` None encrypts with the keys of S3: where readers have no identity that a key policy could name."""
+        """`key_arn` None encrypts with the keys of S3: where readers have no identity that a key policy could name.
+        `bucket_key` asks for the key once a bucket instead of once an object, in the name of the bucket."""
         super().__init__("hybrid:aws:PrivateBucket", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         made = aws.s3.Bucket(
@@ -91,7 +93,7 @@ class PrivateBucket(pulumi.ComponentResource):
             bucket=made.id,
             rules=[
                 aws.s3.BucketServerSideEncryptionConfigurationRuleArgs(
-                    bucket_key_enabled=key_arn is not None,
+                    bucket_key_enabled=bucket_key and key_arn is not None,
                     apply_server_side_encryption_by_default=(
                         aws.s3.BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultArgs(
                             sse_algorithm="aws:kms" if key_arn is not None else "AES256", kms_master_key_id=key_arn
@@ -275,7 +277,7 @@ def images_of(plan: Plan, mirrored: Sequence[str]) -> list[str]:
 
 def bucket_name(site: Site, purpose: str) -> str:
     """Names of buckets are shared by the whole world; the account and the region make ours our own."""
-    return f"{site.prefix}-{purpose}-{site.account}-{site.region}"[:63]
+    return shortened(f"{site.prefix}-{purpose}-{site.account}-{site.region}", 63)
 
 
 def bucket_arn(site: Site, purpose: str) -> str:

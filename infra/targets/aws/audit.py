@@ -80,6 +80,8 @@ class Audit(pulumi.ComponentResource):
                 grant(cloudtrail, ["s3:PutObject"], [f"{arn}/AWSLogs/{site.account}/*"], own_trail),
             ],
             expire_days=args.log_days,
+            # With a bucket's key CloudTrail would have to read with it as well; and its writes cost nothing.
+            bucket_key=False,
             opts=self._child,
         )
         group = aws.cloudwatch.LogGroup(

@@ -22,6 +22,7 @@ from pydantic import (
 
 from infra.placement import Plan, Runtime
 from infra.spec.models import OsRelease
+from infra.targets.aws.site import LONGEST_PREFIX, PREFIX
 from infra.targets.aws.sizes import instance_type
 
 KEY = "aws"
@@ -267,10 +268,27 @@ def parse_config(data: Any, plan: Plan) -> AwsConfig:
 
 def load_config(stack: pulumi.Config, plan: Plan) -> AwsConfig:
     """The stack's configuration, or a RunError that names all its faults."""
+    faults = name_faults(plan.spec.name, pulumi.get_stack())
     try:
-        return parse_config(stack.require_object(KEY), plan)
+        config = parse_config(stack.require_object(KEY), plan)
     except ConfigError as error:
-        raise pulumi.RunError(str(error)) from None
+        faults.append(str(error))
+    if faults:
+        raise pulumi.RunError("\n".join(faults))
+    return config
+
+
+def name_faults(platform: str, stack: str) -> list[str]:
+    """What AWS has against names that begin with these two."""
+    prefix = f"{platform}-{stack}"
+    faults = []
+    if not PREFIX.fullmatch(prefix):
+        faults.append(
+            f"stack {stack}: AWS's names begin with {prefix!r} here; it takes a-z, 0-9 and single dashes between them"
+        )
+    if len(prefix) > LONGEST_PREFIX:
+        faults.append(f"stack {stack}: {prefix!r} is longer than {LONGEST_PREFIX} characters; name the stack shorter")
+    return faults
 
 
 def _fault(detail: Any) -> str:

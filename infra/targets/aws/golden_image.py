@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -29,7 +29,8 @@ DEBIAN_ACCOUNT = "136693071363"
 WEEKLY = "cron(0 2 ? * SUN *)"
 LIFETIME = {"DEPRECATE": 60, "DISABLE": 90, "DELETE": 180}  # days
 COMPONENT_LIMIT = 16000  # characters of a component's document
-KEPT = 3  # images that the lifecycle never touches, however old
+KEPT = 3  # images that are never deleted, however old
+PROMOTED = "hybrid:promoted"  # tag of what members start from
 
 
 def debian_image(name: str, opts: pulumi.InvokeOutputOptions) -> pulumi.Output[str]:
@@ -37,6 +38,7 @@ def debian_image(name: str, opts: pulumi.InvokeOutputOptions) -> pulumi.Output[s
     return aws.ec2.get_ami_output(
         owners=[DEBIAN_ACCOUNT],
         most_recent=False,
+        include_deprecated=True,  # a public image is deprecated after two years; the pin means it all the same
         filters=[
             aws.ec2.GetAmiFilterArgs(name="name", values=[name]),
             aws.ec2.GetAmiFilterArgs(name="architecture", values=["x86_64"]),
@@ -61,10 +63,12 @@ def root_images(
 class GoldenImagesArgs:
     """
     Attributes:
+        pins: what the stack's configuration says of each OS release.
         parents: the official Debian AMI of each OS release.
     """
 
     site: Site
+    pins: Mapping[OsRelease, ImageConfig]
     parents: Mapping[OsRelease, pulumi.Output[str]]
     network: Network
     firewall: Firewall
@@ -97,9 +101,9 @@ class GoldenImages(pulumi.ComponentResource):
             opts=self._child,
         )
         builder = self._builder()
-        for os, parent in args.parents.items():
-            self._pipeline(os, parent, builder)
-        self._lifecycle()
+        recipes = [self._pipeline(os, parent, builder) for os, parent in args.parents.items()]
+        self._lifecycle(recipes)
+        self._keep_promoted()
         page_on_event(
             f"{name}-failed",
             "A build of a golden image failed",
@@ -146,7 +150,7 @@ class GoldenImages(pulumi.ComponentResource):
 
     def _pipeline(
         self, os: OsRelease, parent: pulumi.Output[str], builder: aws.imagebuilder.InfrastructureConfiguration
-    ) -> None:
+    ) -> aws.imagebuilder.ImageRecipe:
         args, label = self._args, f"{self._name}-{os}"
         name = f"{args.site.prefix}-{os}"
         known = {"region": args.site.region, "path": args.site.path, "name": name, "release": os, "member": ""}
@@ -226,6 +230,7 @@ class GoldenImages(pulumi.ComponentResource):
             tags={"Name": name},
             opts=self._child,
         )
+        return recipe
 
     def _component(self, label: str, phase: str, file: str, known: Mapping[str, str]) -> aws.imagebuilder.Component:
         args = self._args
@@ -242,8 +247,13 @@ class GoldenImages(pulumi.ComponentResource):
             opts=self._child,
         )
 
-    def _lifecycle(self) -> None:
+    def _lifecycle(self, recipes: Sequence[aws.imagebuilder.ImageRecipe]) -> None:
+        """Old images are retired by the recipe that made them, whatever its version. A policy can select by tags as
+        well, but of Image Builder's own records, which get none from a pipeline; and it takes those with any of them.
+        """
         args = self._args
+        details = aws.imagebuilder.LifecyclePolicyPolicyDetailArgs
+        rules = aws.imagebuilder.LifecyclePolicyPolicyDetailExclusionRulesArgs
         role = service_role(
             f"{self._name}-lifecycle",
             trust("imagebuilder.amazonaws.com", args.site.account),
@@ -256,7 +266,7 @@ class GoldenImages(pulumi.ComponentResource):
             execution_role=role.arn,
             resource_type="AMI_IMAGE",
             policy_details=[
-                aws.imagebuilder.LifecyclePolicyPolicyDetailArgs(
+                details(
                     action=aws.imagebuilder.LifecyclePolicyPolicyDetailActionArgs(
                         type=action,
                         include_resources=aws.imagebuilder.LifecyclePolicyPolicyDetailActionIncludeResourcesArgs(
@@ -264,24 +274,40 @@ class GoldenImages(pulumi.ComponentResource):
                         ),
                     ),
                     filter=aws.imagebuilder.LifecyclePolicyPolicyDetailFilterArgs(
-                        type="AGE", value=days, unit="DAYS", retain_at_least=KEPT
+                        type="AGE", value=days, unit="DAYS", retain_at_least=KEPT if action == "DELETE" else None
                     ),
-                    # What a group still launches is not old, whatever its age.
-                    exclusion_rules=aws.imagebuilder.LifecyclePolicyPolicyDetailExclusionRulesArgs(
+                    # A member runs for months on one image, and its group must be able to launch that one again.
+                    exclusion_rules=rules(
                         amis=aws.imagebuilder.LifecyclePolicyPolicyDetailExclusionRulesAmisArgs(
-                            last_launched=(
-                                aws.imagebuilder.LifecyclePolicyPolicyDetailExclusionRulesAmisLastLaunchedArgs(
-                                    unit="DAYS", value=30
-                                )
-                            )
+                            is_public=False,  # the provider trips over its own default
+                            tag_map={PROMOTED: args.site.prefix},
                         )
                     ),
                 )
                 for action, days in LIFETIME.items()
             ],
-            resource_selection=aws.imagebuilder.LifecyclePolicyResourceSelectionArgs(tag_map=args.site.tags),
+            resource_selection=aws.imagebuilder.LifecyclePolicyResourceSelectionArgs(
+                recipes=[
+                    aws.imagebuilder.LifecyclePolicyResourceSelectionRecipeArgs(
+                        name=recipe.name, semantic_version="x.x.x"
+                    )
+                    for recipe in recipes
+                ]
+            ),
             opts=self._child,
         )
+
+    def _keep_promoted(self) -> None:
+        """Mark what the pins name, so that the lifecycle leaves it alone for as long as they do."""
+        for os, pin in self._args.pins.items():
+            if pin.golden:
+                aws.ec2.Tag(
+                    f"{self._name}-{os}-promoted",
+                    resource_id=pin.golden,
+                    key=PROMOTED,
+                    value=self._args.site.prefix,
+                    opts=self._child,
+                )
 
 
 def version_of(content: str) -> str:

@@ -15,7 +15,7 @@ from infra.targets.aws.config import IngressConfig
 from infra.targets.aws.firewall import BALANCER, Firewall, node_port, public_workloads
 from infra.targets.aws.iam import grant
 from infra.targets.aws.network import Network
-from infra.targets.aws.site import Site, workload_tags
+from infra.targets.aws.site import Site, shortened, workload_tags
 from infra.targets.aws.vm_tier import StatefulMember
 
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
@@ -94,11 +94,14 @@ class Ingress(pulumi.ComponentResource):
         args, placement = self._args, self._args.plan.placement(workload)
         spec = args.plan.spec.workloads[workload]
         on_machine = placement.runtime is Runtime.VM
+        kind, port = ("ip", spec.ports[0]) if on_machine else ("instance", node_port(workload))
         group = aws.lb.TargetGroup(
             f"{self._name}-{workload}",
+            # With what AWS changes by replacement in it, so that the new one can come before the old one goes.
+            name=shortened(f"{workload}-{port}-{args.site.prefix}", 32),
             vpc_id=args.network.vpc_id,
-            target_type="ip" if on_machine else "instance",
-            port=spec.ports[0] if on_machine else node_port(workload),
+            target_type=kind,
+            port=port,
             protocol="HTTP",
             deregistration_delay=30,
             health_check=aws.lb.TargetGroupHealthCheckArgs(

@@ -93,7 +93,7 @@ def through_ec2(site: Site) -> tuple[Statement, ...]:
 
 def for_logs(site: Site) -> tuple[Statement, ...]:
     """CloudWatch Logs for this account's groups, alarms into encrypted topics, and CloudTrail for this account."""
-    trail = site.arn("cloudtrail", f"trail/{site.prefix}")
+    trail, anywhere = (site.arn("cloudtrail", f"trail/{site.prefix}", region=region) for region in (None, "*"))
     return (
         grant(
             {"Service": f"logs.{site.region}.amazonaws.com"},
@@ -107,7 +107,11 @@ def for_logs(site: Site) -> tuple[Statement, ...]:
         grant(
             {"Service": "cloudtrail.amazonaws.com"},
             ["kms:GenerateDataKey*"],
-            conditions={"StringEquals": {"aws:SourceArn": trail, "kms:EncryptionContext:aws:cloudtrail:arn": trail}},
+            # The trail stands here; events of other regions are encrypted in the name of theirs.
+            conditions={
+                "StringEquals": {"aws:SourceArn": trail},
+                "StringLike": {"kms:EncryptionContext:aws:cloudtrail:arn": anywhere},
+            },
         ),
         grant(
             {"Service": "cloudtrail.amazonaws.com"},

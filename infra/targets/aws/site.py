@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 from typing import Any
 
+# What every service takes: buckets and repositories have no capitals, and trails no two dashes in a row.
+PREFIX = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+LONGEST_PREFIX = 50  # a backup vault's name
 PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
 
 
@@ -52,6 +57,14 @@ class Site:
     def own(self) -> dict[str, str]:
         """The tags that select what is of this platform and no other one of the account."""
         return {"hybrid:platform": self.platform, "hybrid:stack": self.stack}
+
+
+def shortened(name: str, longest: int) -> str:
+    """The name where it fits; else its beginning, and a digest that tells it from others that begin alike."""
+    if len(name) <= longest:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: longest - 9].rstrip('-')}-{digest}"
 
 
 def workload_tags(name: str, workload: str, runtime: str) -> dict[str, Any]:

@@ -29,8 +29,8 @@ metadata() {
 
 # Packages come from the snapshot in our bucket, which only this VPC can read; Debian's own signatures hold.
 use_package_snapshot() {
-    # shellcheck source=/dev/null
     local release keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+    # shellcheck source=/dev/null
     release=$(. /etc/os-release && echo "$VERSION_CODENAME")
     rm -f /etc/apt/sources.list /etc/apt/sources.list.d/*
     cat >/etc/apt/sources.list.d/hybrid.sources <<SOURCES

@@ -10,15 +10,20 @@ attach_data_volume() {
     # Our predecessor may still be letting go of it.
     try 600 attached_here
     try 120 test -b "$device"
-    # A file system is made once in the life of a volume: only where there is nothing at all.
-    if ! blkid --probe "$device" >/dev/null; then
-        mkfs.ext4 -q -L data "$device"
-    fi
+    make_file_system_once "$device"
     mkdir -p /srv/data
     grep -q ' /srv/data ' /etc/fstab || echo "$device /srv/data ext4 defaults,nodev,nosuid,nofail,x-systemd.device-timeout=60 0 2" >>/etc/fstab
     mountpoint --quiet /srv/data || mount /srv/data
     # A volume that grew in Pulumi grows here with the next root.
     resize2fs "$device" >/dev/null 2>&1 || say "the file system on $device keeps its size"
+}
+
+# A file system is made once in the life of a volume: where nothing was ever written. What cannot be read, or has
+# something on it that nobody knows, is left as it is, and the launch is abandoned when it cannot be mounted.
+make_file_system_once() {
+    if cmp --silent --bytes=$((8 * 1024 * 1024)) "$1" /dev/zero; then
+        mkfs.ext4 -q -L data "$1"
+    fi
 }
 
 attached_here() {

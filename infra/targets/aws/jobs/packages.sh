@@ -11,6 +11,7 @@ list=$work/infra/targets/aws/jobs
 
 # Debian's archive: the stack's mirror, or what apt of this job's own image is configured with.
 configured() {
+    # shellcheck disable=SC2016 # apt's own placeholders
     apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Created-By: Packages' |
         awk -v security="$1" '($1 ~ /-security$/) == security && !found++ {print $2}'
 }
