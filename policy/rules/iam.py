@@ -22,6 +22,7 @@ TRUST = {"iam/role": "assumeRolePolicy"}
 # Actions that AWS lets nobody restrict to a resource (Service Authorization Reference): these may say "*".
 UNRESTRICTABLE = {
     "autoscaling": ("Describe",),
+    "cloudwatch": ("PutMetricData",),
     "ec2": ("Describe", "GetInstanceTypesFromInstanceRequirements"),
     "ec2messages": ("",),
     "ecr": ("GetAuthorizationToken",),

@@ -6,8 +6,11 @@ import json
 import re
 import subprocess
 import sys
+import time
+from os import utime
 from pathlib import Path
 
+import jinja2
 import pytest
 import yaml
 from jsonschema import validate
@@ -233,19 +236,53 @@ def plays(deployed):
     return [d for d in deployed.of("ssm/document") if d.props["documentType"] == "Command"]
 
 
-def test_a_missed_window_pages(deployed, plan):
-    """The alarm counts lines that the play writes when it is through; no line for a week is breaching."""
-    from infra.targets.aws.boot import HERE
-
-    line = re.search(r'^say "(.*)"$', (HERE / "play.sh").read_text(), re.M)[1]
+def test_a_missed_window_pages(deployed, plan, stack):
+    """Windows are weekly: a member that reports more than seven days, or nothing, has missed one."""
     for host in (f"{n}-{i}" for n, w in plan.on(Runtime.VM).items() for i in range(w.replicas)):
-        metric = deployed.one("cloudwatch/logMetricFilter", f"patching-{host}-missed").props
-        written = line.replace("$HYBRID_PLAYBOOK", "playbooks/patch.yml").replace("$HYBRID_MEMBER", host)
-        assert metric["pattern"].strip('"') in written
         alarm = deployed.one("cloudwatch/metricAlarm", f"patching-{host}-missed").props
-        assert alarm["metricName"] == metric["metricTransformation"]["name"]
-        assert alarm["treatMissingData"] == "breaching"
-        assert alarm["period"] * alarm["evaluationPeriods"] == 7 * 86400
+        assert (alarm["comparisonOperator"], alarm["threshold"]) == ("GreaterThanThreshold", 7)
+        assert alarm["treatMissingData"] == "breaching" and alarm["alarmActions"]
+        span = alarm["period"] * alarm["evaluationPeriods"]
+        assert 24 * 3600 < span <= 2 * 24 * 3600, "members report once a day"
+
+
+@pytest.mark.parametrize(("age", "days"), [(0, 0), (7 * 86400 + 60, 7), (8 * 86400 + 60, 8)])
+def test_a_member_reports_what_its_alarm_reads(age, days, prod, tmp_path):
+    """The function itself is run, with `aws` as a stand-in that writes down how it was called."""
+    home, called = tmp_path / "home", tmp_path / "called"
+    home.mkdir()
+    (home / "patched").touch()
+    utime(home / "patched", (time.time() - age,) * 2)
+    (tmp_path / "aws").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >{called}\n')
+    (tmp_path / "aws").chmod(0o755)
+    library = (CHECKOUT / "infra/targets/aws/boot/library.sh").read_text().replace("/opt/hybrid", str(home))
+    library = library.replace("/run/hybrid", str(tmp_path / "run"))
+    run = f"HYBRID_REGION=r HYBRID_PATH=/hybrid/reference-aws-prod HYBRID_MEMBER=ledger-0\n{library}\nreport_patching"
+    subprocess.run(["bash", "-c", run], check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    words = called.read_text().splitlines()
+    options = dict(zip(words[2::2], words[3::2], strict=True))
+    alarm = prod.one("cloudwatch/metricAlarm", "patching-ledger-0-missed").props
+    assert words[:2] == ["cloudwatch", "put-metric-data"] and options["--value"] == str(days)
+    assert (options["--namespace"], options["--metric-name"]) == (alarm["namespace"], alarm["metricName"])
+    assert dict(part.split("=") for part in options["--dimensions"].split(",")) == alarm["dimensions"]
+    allowed = [
+        s
+        for s in json.loads(prod.one("iam/rolePolicy", "vm-ledger").props["policy"])["Statement"]
+        if s["Action"] == ["cloudwatch:PutMetricData"]
+    ]
+    assert allowed[0]["Condition"] == {"StringEquals": {"cloudwatch:namespace": alarm["namespace"]}}
+
+
+def test_what_an_event_did_not_start_a_schedule_starts(deployed):
+    """A job that runs refuses a second start, and EventBridge does not say that it would try again."""
+    schedules = {
+        r.name: r.props["scheduleExpression"]
+        for r in deployed.of("cloudwatch/eventRule")
+        if r.props.get("scheduleExpression")
+    }
+    assert schedules["jobs-images-daily"] == "rate(1 day)" and "cron" in schedules["jobs-packages-weekly"]
+    after_images = json.loads(deployed.one("cloudwatch/eventRule", "jobs-operator-images").props["eventPattern"])
+    assert after_images["detail"]["project-name"][0].endswith("-images")
 
 
 # Backups
@@ -380,19 +417,30 @@ def test_the_jobs_scripts_parse(deployed):
         check_shell(command)
 
 
-def test_the_manifests_that_the_operator_applies_are_yaml():
+def test_the_operator_applies_manifests_that_are_whole():
+    """Rendered with the variables that the job passes, and no others, as Ansible renders them."""
     folder = CHECKOUT / "infra" / "targets" / "aws" / "jobs"
-    kinds = [d["kind"] for f in sorted(folder.glob("*.yaml")) for d in yaml.safe_load_all(f.read_text())]
-    assert {"StorageClass", "RuntimeClass", "Deployment"} <= set(kinds)
-    (storage,) = yaml.safe_load_all((folder / "storage-class.yaml").read_text())
-    assert storage["parameters"]["encrypted"] == "true" and storage["parameters"]["type"] == "gp3"
+    (play,) = yaml.safe_load((folder / "prepare.yml").read_text())
+    passed = dict(re.findall(r"\b([a-z_]+)=(\$\w+)", (folder / "operator.sh").read_text()))
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    manifests = [
+        manifest
+        for name in play["tasks"][0]["loop"]
+        for manifest in yaml.safe_load_all(environment.from_string((folder / name).read_text()).render(passed))
+    ]
+    found = {(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in manifests}
+    assert "kubeconfig" in passed and {"StorageClass", "RuntimeClass", "Deployment"} <= {kind for kind, _ in found}
+    storage = found["StorageClass", "gp3"]["parameters"]
+    assert storage["encrypted"] == "true" and storage["type"] == "gp3" and storage["kmsKeyId"] == "$HYBRID_KEY"
+    (container,) = found["Deployment", "cluster-autoscaler"]["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "$autoscaler" and container["command"][-1].endswith("/$HYBRID_CLUSTER")
 
 
 @pytest.fixture
 def completed(tmp_path, recording, plan):
     """What the operator's job makes of plan, inventory, digests and passwords: the script itself, run as there."""
     sys.path.insert(0, str(CHECKOUT))
-    from infra.targets.aws.automation import described
+    from infra.targets.aws.workloads import described
 
     (tmp_path / "images.json").write_text(
         json.dumps([[f"/hybrid/x/images/{n}", f"r/{n}@sha256:0"] for n in plan.on(Runtime.CONTAINER, Runtime.MICROVM)])

@@ -116,8 +116,8 @@ def test_volumes_of_pods_have_the_clusters_key(deployed):
     key = cluster.props["encryptionConfig"]["provider"]["keyArn"]
     project = deployed.one("codebuild/project", "jobs-operator")
     assert f"HYBRID_KEY={key}\n" in json.loads(project.props["source"]["buildspec"])["phases"]["build"]["commands"][0]
-    assert 'kmsKeyId: "@KEY@"' in (HERE / "storage-class.yaml").read_text()
-    assert "s|@KEY@|$HYBRID_KEY|" in (HERE / "operator.sh").read_text()
+    assert 'kmsKeyId: "{{ volume_key }}"' in (HERE / "storage-class.yaml").read_text()
+    assert "volume_key=$HYBRID_KEY" in (HERE / "operator.sh").read_text()
     csi = statements(deployed.one("iam/rolePolicy", "cluster-ebs-csi"))
     assert all(s["Resource"] == [key] for s in csi)
 

@@ -13,7 +13,7 @@ from infra.placement import Plan, Runtime
 from infra.targets import Platform
 from infra.targets.aws.artifacts import ARTIFACTS, PACKAGES, Artifacts, ArtifactsArgs, bucket_arn
 from infra.targets.aws.audit import Audit, AuditArgs
-from infra.targets.aws.automation import Jobs, JobsArgs, described
+from infra.targets.aws.automation import Jobs, JobsArgs
 from infra.targets.aws.backup import Backup, BackupArgs
 from infra.targets.aws.cluster import AUTOSCALER, Cluster, ClusterArgs
 from infra.targets.aws.config import AwsConfig, Nat, load_config
@@ -22,12 +22,14 @@ from infra.targets.aws.firewall import ENDPOINTS, Firewall, FirewallArgs, public
 from infra.targets.aws.golden_image import GoldenImages, GoldenImagesArgs, debian_image, root_images
 from infra.targets.aws.ingress import Ingress, IngressArgs
 from infra.targets.aws.keys import Keys, KeysArgs
+from infra.targets.aws.machine import Bundle
 from infra.targets.aws.network import Network, NetworkArgs
 from infra.targets.aws.observability import BUILDS, COMMANDS, SESSIONS, Observability, ObservabilityArgs
 from infra.targets.aws.packages import Packages, PackagesArgs
 from infra.targets.aws.patching import Patching, PatchingArgs
 from infra.targets.aws.site import Site
-from infra.targets.aws.vm_tier import Bundle, VmTier, VmTierArgs, own_inventory
+from infra.targets.aws.vm_tier import VmTier, VmTierArgs, own_inventory
+from infra.targets.aws.workloads import described
 
 CHECKOUT = Path(__file__).parents[3]
 

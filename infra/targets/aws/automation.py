@@ -13,73 +13,24 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from infra.placement import Flow, Plan, Runtime
-from infra.spec import Workload
+from infra.placement import Plan
 from infra.targets.aws.artifacts import Artifacts
 from infra.targets.aws.cidr import Tier
 from infra.targets.aws.cluster import AUTOSCALER
-from infra.targets.aws.firewall import OPERATOR, Firewall, node_port
+from infra.targets.aws.firewall import OPERATOR, Firewall
 from infra.targets.aws.iam import ServiceRole, Statement, allow, service_role, trust
 from infra.targets.aws.jobs import buildspec
 from infra.targets.aws.network import Network
 from infra.targets.aws.observability import page_on_event
 from infra.targets.aws.packages import CODENAMES, GVISOR, PYTHONS, SSM_AGENT, Packages
 from infra.targets.aws.site import Site
-from infra.targets.aws.vm_tier import password_callers
 
 # The base of the jobs that need Debian's tools: Docker's official image on the public registry of AWS.
 DEBIAN = "public.ecr.aws/docker/library/debian@sha256:a29215f6a35e51e22adffa17f89e9d2ef06214e64a2bad10d765c46aea49f11f"
-CURATED = "aws/codebuild/standard:7.0"  # with kubectl and the AWS CLI; CodeBuild needs no network to start it
+CURATED = "aws/codebuild/standard:7.0"  # with Python and the AWS CLI; CodeBuild needs no network to start it
 PACKAGES_JOB, IMAGES_JOB, OPERATOR_JOB = "packages", "images", "operator"
 WEEKLY = "cron(0 18 ? * SAT *)"  # before the weekly image builds and the patch windows
-
-
-def cluster_variables(plan: Plan) -> dict[str, Any]:
-    """What the playbooks inside the cluster are told, as far as the plan knows it; jobs/variables.py adds addresses,
-    digests and passwords when the operator runs."""
-    elastic = plan.on(Runtime.CONTAINER, Runtime.MICROVM)
-    flows: dict[str, list[Flow]] = {name: [] for name in plan.spec.workloads}
-    for flow in plan.flows():
-        flows[flow.source].append(flow)
-    return {
-        # EKS brings DNS; the classes of storage and runtime are manifests of ours, applied before.
-        "cluster_services_dns": False,
-        "cluster_services_storage_class": "",
-        "cluster_services_runtime_classes": {},
-        "cluster_policies_decisions": {p.workload: p.runtime.value for p in plan.placements},
-        "cluster_workloads_platform": plan.spec.name,
-        "cluster_workloads": [_workload(plan, name, elastic, flows[name]) for name in elastic],
-    }
-
-
-def described(plan: Plan) -> dict[str, Any]:
-    """What the jobs read of the plan: the images to build, the databases whose passwords callers need, and the
-    playbooks' variables. It grows with the platform, which no buildspec and no policy may."""
-    elastic = plan.on(Runtime.CONTAINER, Runtime.MICROVM)
-    return {
-        "images": {name: workload.image for name, workload in elastic.items() if workload.image},
-        "databases": [name for name in plan.on(Runtime.VM) if password_callers(plan, name)],
-        "variables": cluster_variables(plan),
-    }
-
-
-def _workload(plan: Plan, name: str, elastic: Mapping[str, Workload], flows: Sequence[Flow]) -> dict[str, Any]:
-    spec = elastic[name]
-    return {
-        "name": name,
-        "runtime": plan.placement(name).runtime.value,
-        "replicas": spec.replicas,
-        "cpu": spec.resources.cpu,
-        "memory": spec.resources.memory,
-        "disk": spec.resources.disk,
-        "ports": list(spec.ports),
-        "public": spec.public,
-        "node_port": node_port(name) if spec.public else 0,
-        "environment": dict(spec.environment),
-        "callers": [caller for caller in plan.callers_of(name) if caller in elastic],
-        "talks_to_pods": [{"name": f.destination, "port": f.port} for f in flows if f.destination in elastic],
-        "talks_to_machines": [{"name": f.destination, "port": f.port} for f in flows if f.destination not in elastic],
-    }
+DAILY = "rate(1 day)"
 
 
 @dataclass(frozen=True)
@@ -111,9 +62,10 @@ class Jobs(pulumi.ComponentResource):
     """Three CodeBuild projects that events start, so that `pulumi up` is all that anybody types:
 
     - packages: fills the package snapshot; with every new bundle, and weekly.
-    - images: builds and mirrors container images, and writes their digests down; with every new bundle, and when
-      the plan for the cluster is another one.
-    - operator: applies what runs inside the cluster; after every run of images, and when the cluster is new.
+    - images: builds and mirrors container images, and writes their digests down; with every new bundle, when the plan
+      for the cluster is another one, and daily.
+    - operator: applies what runs inside the cluster; after every run of images (so that the cluster drifts for a day at
+      most, like machines), and when the cluster is new.
 
     Attributes:
         operator_role: the cluster's administrator.
@@ -165,6 +117,7 @@ class Jobs(pulumi.ComponentResource):
             *self._on(PACKAGES_JOB, packages, starters, pattern=uploaded(bucket, "bundle/")),
             *self._on(f"{PACKAGES_JOB}-weekly", packages, starters, schedule=WEEKLY),
             *self._on(IMAGES_JOB, images, starters, pattern=uploaded(bucket, "bundle/", "cluster.json")),
+            *self._on(f"{IMAGES_JOB}-daily", images, starters, schedule=DAILY),
             *self._on(f"{OPERATOR_JOB}-images", operator, starters, pattern=finished(images.name)),
             *self._on(
                 f"{OPERATOR_JOB}-cluster",
@@ -270,7 +223,8 @@ class Jobs(pulumi.ComponentResource):
             name=f"{args.site.prefix}-{job}",
             service_role=role.arn,
             build_timeout=60,
-            # A second start is refused and tried again by EventBridge, so that two never write the same thing.
+            # A second start is refused, so that two never write the same thing. EventBridge may try again or drop it;
+            # the schedules make good what it drops.
             concurrent_build_limit=1,
             encryption_key=args.key_arn,
             artifacts=aws.codebuild.ProjectArtifactsArgs(type="NO_ARTIFACTS"),

@@ -19,9 +19,9 @@ from infra.targets.aws.cidr import Tier
 from infra.targets.aws.config import ClusterConfig, PoolConfig
 from infra.targets.aws.firewall import CONTROL_PLANE, Firewall, pool_group, pools
 from infra.targets.aws.iam import ServiceRole, Statement, allow, service_role, trust, trust_pods
+from infra.targets.aws.machine import imds_v2_only, root_device, tagged_at_launch
 from infra.targets.aws.network import Network
 from infra.targets.aws.site import Site
-from infra.targets.aws.vm_tier import imds_v2_only, root_device, tagged_at_launch
 
 LOG_TYPES = ("api", "audit", "authenticator", "controllerManager", "scheduler")
 NODE_ROOT_GIB = 50

@@ -19,8 +19,9 @@ from infra.inventory import VM_TIER, Host, Inventory, databases
 from infra.placement import Plan, Runtime
 from infra.targets.aws.boot import script
 from infra.targets.aws.cidr import Tier, subnet_cidr
+from infra.targets.aws.machine import StatefulMember
 from infra.targets.aws.site import Site
-from infra.targets.aws.vm_tier import StatefulMember, password_callers
+from infra.targets.aws.vm_tier import password_callers
 
 
 def inventory(

@@ -20,10 +20,11 @@ from infra.targets.aws.cidr import Tier
 from infra.targets.aws.config import ImageConfig
 from infra.targets.aws.firewall import BUILDER, Firewall
 from infra.targets.aws.iam import allow, service_role, trust
+from infra.targets.aws.machine import ROOT_GIB, Bundle, RootImage
 from infra.targets.aws.network import Network
 from infra.targets.aws.observability import page_on_event
 from infra.targets.aws.site import Site
-from infra.targets.aws.vm_tier import ROOT_GIB, Bundle, RootImage, ssm_agent_statements
+from infra.targets.aws.vm_tier import ssm_agent_statements
 
 DEBIAN_ACCOUNT = "136693071363"
 WEEKLY = "cron(0 2 ? * SUN *)"

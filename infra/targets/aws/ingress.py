@@ -14,9 +14,9 @@ from infra.targets.aws.cidr import Tier
 from infra.targets.aws.config import IngressConfig
 from infra.targets.aws.firewall import BALANCER, Firewall, node_port, public_workloads
 from infra.targets.aws.iam import grant
+from infra.targets.aws.machine import StatefulMember
 from infra.targets.aws.network import Network
 from infra.targets.aws.site import Site, shortened, workload_tags
-from infra.targets.aws.vm_tier import StatefulMember
 
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 ACCESS_LOGS = "access-logs"

@@ -12,16 +12,17 @@ from infra.placement import Plan, Runtime
 from infra.spec import Compliance
 from infra.targets.aws.config import PatchingConfig, WindowConfig
 from infra.targets.aws.iam import ServiceRole, allow, service_role, trust
+from infra.targets.aws.machine import StatefulMember, patch_group
 from infra.targets.aws.observability import page_on_event
 from infra.targets.aws.site import Site
-from infra.targets.aws.vm_tier import StatefulMember, patch_group
 
 DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 CANARY, REST = "canary", "rest"
 # Priorities of Debian's packages by how bad a missing security update of one is.
 SEVERITIES = {"CRITICAL": ("Required", "Important"), "HIGH": ("Standard",), "MEDIUM": ("Optional", "Extra")}
 PRODUCTS = {"debian-12": "Debian12", "debian-13": "Debian13"}
-NAMESPACE, DONE = "Hybrid/Patching", "done: playbooks/patch.yml"
+# What members report of themselves (boot/library.sh), and how much of it is too much: a window comes every week.
+NAMESPACE, METRIC, LONGEST_DAYS = "Hybrid/Patching", "DaysSincePatched", 7
 
 
 def cron(window: WindowConfig, group: str) -> str:
@@ -208,7 +209,7 @@ class Patching(pulumi.ComponentResource):
         )
 
     def _pages(self) -> None:
-        """A window that failed says so; one that never opened is noticed by what is missing from the log."""
+        """A window that failed says so. One that never opened, or opened for nobody, shows in what members report."""
         args, site = self._args, self._args.site
         page_on_event(
             f"{self._name}-failed",
@@ -224,27 +225,18 @@ class Patching(pulumi.ComponentResource):
         for workload, members in args.members.items():
             for member in members:
                 label = f"{self._name}-{member.host}-missed"
-                aws.cloudwatch.LogMetricFilter(
-                    label,
-                    name=label,
-                    log_group_name=args.log_group.name,
-                    pattern=f'"{DONE} on {member.host}"',
-                    metric_transformation=aws.cloudwatch.LogMetricFilterMetricTransformationArgs(
-                        namespace=NAMESPACE, name=f"{site.prefix}/{member.host}", value="1"
-                    ),
-                    opts=self._child,
-                )
                 aws.cloudwatch.MetricAlarm(
                     label,
-                    alarm_description=f"{member.host} ({workload}) was not patched for a week: its window was missed",
+                    alarm_description=f"{member.host} ({workload}) was not patched for more than {LONGEST_DAYS} days",
                     namespace=NAMESPACE,
-                    metric_name=f"{site.prefix}/{member.host}",
-                    statistic="Sum",
-                    comparison_operator="LessThanThreshold",
-                    threshold=1,
-                    # A week is the longest that CloudWatch looks back; windows are weekly for this reason.
-                    period=86400,
-                    evaluation_periods=7,
+                    metric_name=METRIC,
+                    dimensions={"Platform": site.prefix, "Member": member.host},
+                    statistic="Minimum",
+                    comparison_operator="GreaterThanThreshold",
+                    threshold=LONGEST_DAYS,
+                    # Members report daily: a day and a half without a good word is none.
+                    period=6 * 3600,
+                    evaluation_periods=6,
                     treat_missing_data="breaching",
                     alarm_actions=[args.alarm_topic_arn],
                     ok_actions=[args.alarm_topic_arn],

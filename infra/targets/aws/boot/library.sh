@@ -134,6 +134,14 @@ passwords() {
     jq '{postgresql_users: [to_entries[] | {name: .key, password: .value}]}' <<<"$known"
 }
 
+# How many days ago this machine was patched. An alarm watches this, and takes silence for the worst.
+report_patching() {
+    local days
+    days=$((($(date +%s) - $(stat --format %Y "$hybrid_home/patched")) / 86400))
+    aws cloudwatch put-metric-data --namespace Hybrid/Patching --metric-name DaysSincePatched --value "$days" \
+        --dimensions "Platform=${HYBRID_PATH##*/},Member=$HYBRID_MEMBER"
+}
+
 # The gate that a member passes before its neighbour is touched: each port of its workload answers.
 healthy() {
     local port address

@@ -48,4 +48,7 @@ play playbooks/vm_tier.yml
 try 600 healthy
 finish CONTINUE
 echo "$HYBRID_MEMBER" >"$hybrid_home/member"
+# Its packages are of today's snapshot, or of the last image's; the first window comes within a week.
+touch "$hybrid_home/patched"
+report_patching
 say "$HYBRID_MEMBER serves"

@@ -24,11 +24,9 @@ done
 
 export KUBECONFIG=$work/kubeconfig
 aws eks update-kubeconfig --name "$HYBRID_CLUSTER" --kubeconfig "$KUBECONFIG" >/dev/null
-sed -e "s|@IMAGE@|$autoscaler|; s|@CLUSTER@|$HYBRID_CLUSTER|; s|@REGION@|$HYBRID_REGION|" \
-    infra/targets/aws/jobs/cluster-autoscaler.yaml >autoscaler.yaml
-sed -e "s|@KEY@|$HYBRID_KEY|" infra/targets/aws/jobs/storage-class.yaml >storage-class.yaml
-kubectl apply --server-side --force-conflicts --filename storage-class.yaml \
-    --filename infra/targets/aws/jobs/runtime-class.yaml --filename autoscaler.yaml
+ansible/bin/ansible-playbook --inventory localhost, infra/targets/aws/jobs/prepare.yml \
+    --extra-vars "kubeconfig=$KUBECONFIG autoscaler_image=$autoscaler cluster_name=$HYBRID_CLUSTER" \
+    --extra-vars "region=$HYBRID_REGION volume_key=$HYBRID_KEY"
 
 umask 077
 # What is known only now, for variables.py: images by digest, authorities by machine, passwords by database.
