@@ -46,6 +46,16 @@ make_virtual_environment() {
     echo "$wanted" >$stamp
 }
 
+# What lays out the report's picture; npm takes it by its hash.
+install_layout() {
+    stamp=infra/insight/layout/node_modules/.lock
+    wanted=$(sha256sum infra/insight/layout/package-lock.json)
+    [ "$(cat $stamp 2>/dev/null)" != "$wanted" ] || return 0
+    echo "setup: installing the report's layout"
+    PATH="$PWD/.venv/bin:$PATH" npm ci --silent --prefix infra/insight/layout
+    echo "$wanted" >$stamp
+}
+
 make_links() {
     mkdir -p .tools/bin .tools/collections/ansible_collections/hybrid
     ln -sfn ../../toolchain/pulumi.py .tools/bin/pulumi
@@ -57,9 +67,9 @@ exec 9>.tools/setup.lock
 flock 9
 case "${1:-}" in
     --without-root) ;;
-    --tests) install_debian_packages toolchain/debian-packages.txt toolchain/debian-packages-test.txt
-             command -v npm >/dev/null || apt-get -qq install --no-install-recommends -y npm >/dev/null ;;
+    --tests) install_debian_packages toolchain/debian-packages.txt toolchain/debian-packages-test.txt ;;
     *) install_debian_packages toolchain/debian-packages.txt ;;
 esac
 make_virtual_environment
+install_layout
 make_links

@@ -18,7 +18,7 @@ from infra.insight import care
 from infra.insight.attention import attention
 from infra.insight.blast import Radius, loss, over_budget, radii
 from infra.insight.cost import cost, price_table
-from infra.insight.drawing import draw
+from infra.insight.drawing import drawings
 from infra.insight.estate import OPEN, Estate, relocated
 from infra.insight.evidence import Evidence
 from infra.insight.live import Stack
@@ -51,6 +51,7 @@ def gather(
         "machines": [asdict(machine) for machine in estate.machines],
         "units": [asdict(unit) for unit in estate.units],
         "connections": [asdict(connection) for connection in estate.connections],
+        "picture": [_drawn(estate, workload) for workload in estate.workloads],
         "unseen": estate.unseen,
         "stand_ins": list(estate.stand_ins()),
         "drift": _drift(plan, estate),
@@ -84,7 +85,7 @@ def render(data: Mapping[str, Any], estate: Estate) -> str:
     environment.filters |= {"bytes": _bytes, "money": lambda amount: f"{amount:,.2f}"}
     return environment.get_template("report.html.j2").render(
         report=data,
-        drawing=draw(estate, {radius["workload"]: radius["size"] for radius in data["blast_radius"]}),
+        drawings=drawings(estate, {radius["workload"]: radius["size"] for radius in data["blast_radius"]}),
         style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
         script=(TEMPLATES / "report.js").read_text(encoding="utf-8"),
         QUESTIONS=QUESTIONS,
@@ -121,6 +122,27 @@ def _workload(plan: Plan, placement: Placement, today: date) -> dict[str, Any]:
         "review_on": str(placement.review_on) if placement.review_on else None,
         "review_overdue": bool(placement.review_on and placement.review_on < today),
         "inputs": inputs_digest(plan, placement.workload),
+    }
+
+
+def _drawn(estate: Estate, workload: str) -> dict[str, Any]:
+    """What the picture shows of a workload."""
+    units = estate.units_of(workload)
+    machines = {unit.machine: estate.machine(unit.machine) for unit in units}
+    shared = [machine.name for machine in machines.values() if machine.kernel != machine.name]
+    in_container = any(unit.shares_kernel for unit in units)
+    calls = [target for source, target in estate.dependencies if source == workload]
+    edges = {(c.destination, c.port) for c in estate.connections if c.source == workload}
+    return {
+        "workload": workload,
+        "runtime": units[0].runtime.value,
+        "copies": len(units),
+        "machines": list(machines),
+        "kernel": ("the host's" if shared else "the node's" if in_container else "its own")
+        if units[0].runtime is not Runtime.MICROVM
+        else "the sandbox's",
+        "public": any(c.destination == workload and c.through == OPEN for c in estate.connections),
+        "calls": [{"workload": t, "ports": sorted(port for name, port in edges if name == t)} for t in calls],
     }
 
 

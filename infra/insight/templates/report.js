@@ -24,7 +24,7 @@ function choose(name) {
     box.classList.toggle("exposed", Boolean(radius && radius.exposed.includes(workload)));
   }
   for (const machine of machines) {
-    machine.classList.toggle("held", Boolean(radius && radius.machines.includes(machine.dataset.machine)));
+    machine.classList.toggle("held", Boolean(radius && machine.dataset.machines.split(" ").some((name) => radius.machines.includes(name))));
   }
   for (const { dataset: { source, target }, classList } of flows) {
     const fallen = radius && (source === chosen || source in radius.falls);
