@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Bytecode is made at set-up; a part that writes more of it would only slow the others down.
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup setup-fast setup-tests up down test test-full test-fast test-aws test-platform test-molecule \
+.PHONY: help setup setup-fast setup-tests up down test test-full test-fast test-aws test-engine test-platform test-molecule \
   test-image test-workloads lint report screenshots images decisions check-spec bench scores lock clean-cache
 
 help: ## list the commands
@@ -62,6 +62,9 @@ test-workloads: setup-fast
 test-report: setup-tests
 	$(PYTEST) tests/report
 
+test-engine: setup-fast ## the whole AWS program under the real engine, with a provider that makes nothing
+	$(PYTEST) tests/engine
+
 test-platform: setup ## the running platform, on a stack and state directory of its own
 	$(PYTEST) tests/platform
 
@@ -71,7 +74,7 @@ test-image: setup ## a golden image: sealed, two clones differ, what stands besi
 test-molecule: setup ## the default Molecule scenario, on machines from the golden image
 	molecule test
 
-test: setup-tests lint test-fast test-workloads test-report test-platform test-image test-molecule ## all tests, the cheap way (what CI runs)
+test: setup-tests lint test-fast test-workloads test-report test-engine test-platform test-image test-molecule ## all tests, the cheap way (what CI runs)
 
 test-full: test ## everything: also every Molecule scenario, and the platform on real virtual machines
 	molecule test --all

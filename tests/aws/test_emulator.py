@@ -23,7 +23,7 @@ def runner():
 
 
 def test_the_emulated_stack_talks_to_loopback_alone(runner):
-    ours = runner.configuration("http://127.0.0.1:5000", "http://127.0.0.1:4566")["config"]["hybrid-platform:aws"]
+    ours = runner.configuration("http://127.0.0.1:5000", "http://127.0.0.1:4566")["hybrid-platform:aws"]
 
     def emulate(config):
         config.update(ours)

@@ -25,6 +25,10 @@ import yaml
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from engine import Engine  # noqa: E402
+
 STACK, REGION, ACCOUNT = "aws-emulated", "eu-central-1", "123456789012"
 TO_MINISTACK = ("eks", "backup")
 EMULATORS = CHECKOUT / "build" / "emulators"
@@ -115,8 +119,8 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 def configuration(moto: str, ministack: str) -> dict[str, object]:
     """The development stack, on emulators."""
-    config = yaml.safe_load((CHECKOUT / "Pulumi.aws-dev.yaml").read_text())
-    ours = config["config"]["hybrid-platform:aws"]
+    config = yaml.safe_load((CHECKOUT / "Pulumi.aws-dev.yaml").read_text())["config"]
+    ours = config["hybrid-platform:aws"]
     ours["account"] = ACCOUNT
     ours["emulator"] = {"url": moto, "services": dict.fromkeys(TO_MINISTACK, ministack)}
     return dict(config)
@@ -128,43 +132,26 @@ def excluded() -> list[str]:
 
 
 def deploy(pulumi: str, scratch: Path, moto: str, ministack: str) -> int:
-    stack_file = scratch / f"Pulumi.{STACK}.yaml"
-    stack_file.write_text(yaml.safe_dump(configuration(moto, ministack)))
-    (scratch / "state").mkdir()
-    environment = os.environ | {
-        "PULUMI_BACKEND_URL": f"file://{scratch}/state",
-        "PULUMI_CONFIG_PASSPHRASE": "emulated",
-        "AWS_ACCESS_KEY_ID": "emulated",
-        "AWS_SECRET_ACCESS_KEY": "emulated",
-        "AWS_REGION": REGION,
-    }
+    dummy = {"AWS_ACCESS_KEY_ID": "emulated", "AWS_SECRET_ACCESS_KEY": "emulated", "AWS_REGION": REGION}
+    engine = Engine(pulumi, STACK, scratch, configuration(moto, ministack), **dummy)
 
-    def run(*arguments: str, seconds: int = 1200) -> int:
+    def run(*arguments: str) -> bool:
         print(f"+ pulumi {' '.join(a for a in arguments if not a.startswith('--exclude'))}", flush=True)
-        command = [pulumi, *arguments, "--stack", STACK, "--config-file", str(stack_file), "--non-interactive"]
-        try:
-            return subprocess.run(command, cwd=CHECKOUT, env=environment, timeout=seconds).returncode
-        except subprocess.TimeoutExpired:
-            subprocess.run([pulumi, "cancel", "--yes", "--stack", STACK], cwd=CHECKOUT, env=environment)
-            raise SystemExit(f"pulumi {arguments[0]} did not end within {seconds} s") from None
+        return engine.run(*arguments, "--yes", "--skip-preview").returncode == 0
 
-    created = subprocess.run([pulumi, "stack", "init", STACK, "--no-select"], cwd=CHECKOUT, env=environment)
     left_out = ["--exclude-dependents", *excluded()]
     steps = [
-        ("up", "--yes", "--skip-preview", "--parallel=4", *left_out),
-        ("up", "--yes", "--skip-preview", "--expect-no-changes", *left_out),
-        ("refresh", "--yes", "--skip-preview", "--expect-no-changes"),
+        ("up", "--parallel=4", *left_out),
+        ("up", "--expect-no-changes", *left_out),
+        ("refresh", "--expect-no-changes"),
     ]
-    failed = created.returncode or next((step[0] for step in steps if run(*step) != 0), 0)
+    failed = next((step[0] for step in steps if not run(*step)), None)
     # Whatever went wrong before: what was made is taken away, or the failure hides the next one.
-    if run("destroy", "--yes", "--skip-preview", "--continue-on-error") != 0:
+    if not run("destroy", "--continue-on-error"):
         failed = failed or "destroy"
-    left = subprocess.run(
-        [pulumi, "stack", "export", "--stack", STACK], cwd=CHECKOUT, env=environment, capture_output=True, text=True
-    )
-    remaining = json.loads(left.stdout)["deployment"].get("resources") or []
+    remaining = engine.resources()
     if failed or remaining:
-        print(f"failed: {failed or 'destroy left ' + str(len(remaining)) + ' resources'}")
+        print(f"failed: {failed or f'destroy left {len(remaining)} resources'}")
         return 1
     print("passed: up, up without changes, refresh without drift, destroy that left nothing")
     return 0
