@@ -10,7 +10,9 @@ import time
 import pytest
 
 from infra.machines import supervisor
+from infra.machines.config import MachineConfig
 from infra.machines.state import PROJECT
+from infra.targets.local.golden_image import image_digest, image_directory
 
 
 def eventually(what, check, seconds=90):
@@ -139,11 +141,33 @@ def test_refresh_shows_a_machine_that_was_deleted_and_up_makes_it_anew(platform,
     eventually("tariffs answer again", lambda: platform.request("/price?currency=EUR").status == 200)
 
 
-def test_data_survives_replacing_the_database_machine(platform, entry):
-    identity = "cat /etc/machine-id"
-    before = platform.host("ledger-0").check_output(identity)
-    platform.up("--replace", platform.urn("ledger-0"))
-    assert platform.host("ledger-0").check_output(identity) != before, "the machine was not replaced"
+@pytest.fixture
+def newer_image(platform):
+    """The image that the database's machine gets of an edited role: a copy of its present one, with a mark."""
+    edited = PROJECT / "roles/postgresql/tasks/install.yml"
+    before = edited.read_text()
+    current = MachineConfig.read(platform.machine_directory("ledger-0")).image
+    edited.write_text(before + "\n# edited\n")
+    newer = image_directory("debian-13-postgresql", image_digest("debian-13", ["postgresql"]))
+    try:
+        unfinished = newer.with_suffix(".copying")
+        subprocess.run(["cp", "--archive", "--reflink=auto", current, str(unfinished)], check=True)
+        shutil.rmtree(unfinished / "users")
+        (unfinished / "root/etc/newer-image").touch()
+        unfinished.rename(newer)
+        yield newer
+    finally:
+        edited.write_text(before)
+        platform.up()
+        shutil.rmtree(newer, ignore_errors=True)
+
+
+def test_data_survives_a_new_image_of_the_database_machine(platform, entry, newer_image):
+    has_the_mark = "test -e /etc/newer-image"
+    assert platform.host("ledger-0").run(has_the_mark).failed
+    assert platform.preview()["ledger-0"] == "replace"
+    platform.up()
+    assert platform.host("ledger-0").run(has_the_mark).succeeded, "the machine does not run from the new image"
     eventually("the web service is ready", lambda: serves(platform))
     assert entry in entries(platform)
 
