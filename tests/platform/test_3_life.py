@@ -172,6 +172,12 @@ def test_data_survives_a_new_image_of_the_database_machine(platform, entry, newe
     assert entry in entries(platform)
 
 
+def test_data_survives_replacing_the_resource_of_its_disk(platform, entry):
+    platform.up("--replace", platform.urn("ledger-0-data"))
+    eventually("the web service is ready", lambda: serves(platform))
+    assert entry in entries(platform)
+
+
 def test_an_up_that_was_killed_is_continued_by_the_next(platform, entry):
     directory = platform.machine_directory("tariffs-0")
     supervisor.stop(directory)

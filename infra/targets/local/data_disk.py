@@ -1,16 +1,24 @@
-"""A machine's data disk: an ext4 file that outlives the machine's root."""
+"""A machine's data disk: an ext4 file that outlives the machine's root.
+
+Beside the file lies the identity of the resource that it belongs to. A replacement (`pulumi up --replace`) takes the
+file over before the old resource goes, and what has been taken over is not the old one's to delete: only `pulumi
+destroy`, or a workload that leaves platform.yaml, removes the data.
+"""
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 import pulumi
 from pulumi.dynamic import Resource
 
 from infra.machines.host import run
+from infra.machines.state import write_atomically
 from infra.targets.local.dynamic import ModuleProvider, Values
 
 REPLACE_ON = ("path",)
+DELETE_BEFORE_REPLACE = False
 
 
 class DataDisk(Resource, module="local", name="DataDisk"):
@@ -19,39 +27,67 @@ class DataDisk(Resource, module="local", name="DataDisk"):
     path: pulumi.Output[str]
 
     def __init__(self, name: str, path: str, size: int, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(ModuleProvider(__name__), name, {"name": name, "path": path, "size": size}, opts)
+        inputs = {"name": name, "path": path, "size": size, "owner": None}
+        super().__init__(ModuleProvider(__name__), name, inputs, opts)
 
 
 def create(inputs: Values) -> Values:
     disk = Path(inputs["path"])
-    if not disk.exists():
-        disk.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = disk.with_suffix(".building")
-        unfinished.unlink(missing_ok=True)
-        run("truncate", f"--size={int(inputs['size'])}", str(unfinished))
-        run("mke2fs", "-q", "-t", "ext4", "-L", "data", str(unfinished))
-        unfinished.rename(disk)
-    return {}
+    if disk.exists():
+        _grow(disk, int(inputs["size"]))
+    else:
+        _make(disk, int(inputs["size"]))
+    owner = uuid.uuid4().hex
+    write_atomically(_owner_file(disk), owner)
+    return {"owner": owner}
 
 
 def update(inputs: Values, old: Values) -> Values:
-    disk, size = Path(inputs["path"]), int(inputs["size"])
+    disk = Path(inputs["path"])
     if not disk.exists():
         raise RuntimeError(
             f"the data disk {disk} is gone; restore it from a backup, or delete the workload to start anew"
         )
-    if size < disk.stat().st_size:
-        raise RuntimeError(f"the data disk {disk} is {disk.stat().st_size} bytes; it can grow but not shrink to {size}")
-    if size > disk.stat().st_size:
-        # The machine's kernel learns the new size when it starts next; growing the file harms nobody.
-        run("truncate", f"--size={size}", str(disk))
-        run("resize2fs", str(disk))
-    return {}
+    _grow(disk, int(inputs["size"]))
+    # From the disk, not from the state: an `up` that was killed may have replaced the resource without telling.
+    return {"owner": _owner(disk)}
 
 
 def delete(outputs: Values) -> None:
-    Path(outputs["path"]).unlink(missing_ok=True)
+    disk = Path(outputs["path"])
+    if _owner(disk) in ("", outputs.get("owner")):
+        disk.unlink(missing_ok=True)
+        _owner_file(disk).unlink(missing_ok=True)
 
 
 def is_intact(outputs: Values) -> bool:
-    return Path(outputs["path"]).exists()
+    disk = Path(outputs["path"])
+    return disk.exists() and _owner(disk) == (outputs.get("owner") or "")
+
+
+def _make(disk: Path, size: int) -> None:
+    disk.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = disk.with_suffix(".building")
+    unfinished.unlink(missing_ok=True)
+    run("truncate", f"--size={size}", str(unfinished))
+    run("mke2fs", "-q", "-t", "ext4", "-L", "data", str(unfinished))
+    unfinished.rename(disk)
+
+
+def _grow(disk: Path, size: int) -> None:
+    has = disk.stat().st_size
+    if size < has:
+        raise RuntimeError(f"the data disk {disk} is {has} bytes; it can grow but not shrink to {size}")
+    if size > has:
+        # The machine's kernel learns the new size when it starts next; growing the file harms nobody.
+        run("truncate", f"--size={size}", str(disk))
+        run("resize2fs", str(disk))
+
+
+def _owner_file(disk: Path) -> Path:
+    return disk.with_suffix(".owner")
+
+
+def _owner(disk: Path) -> str:
+    file = _owner_file(disk)
+    return file.read_text() if file.exists() else ""

@@ -3,7 +3,8 @@
 A dynamic provider is pickled into the state; this one is a name, so that editing a module neither
 changes the state nor leaves old code in it. Each module that provisions something has functions
 `create(inputs)`, `update(inputs, old)`, `delete(outputs)`, and `is_intact(outputs)`; what they
-return becomes the resource's outputs, beside its inputs.
+return becomes the resource's outputs, beside its inputs. A replacement is made when the old one is gone, unless the
+module says DELETE_BEFORE_REPLACE = False.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class ModuleProvider(ResourceProvider):
         return DiffResult(
             changes=bool(changed) or not lifecycle.is_intact(_olds),
             replaces=replaces,
-            delete_before_replace=True,
+            delete_before_replace=getattr(lifecycle, "DELETE_BEFORE_REPLACE", True),
         )
 
     def create(self, props: Values) -> CreateResult:
