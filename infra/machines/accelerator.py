@@ -73,11 +73,20 @@ def _stock_kernel() -> Path:
     if own.exists():
         return own
     with tempfile.TemporaryDirectory() as directory:
-        depends = run("apt-cache", "depends", "--important", "linux-image-cloud-amd64")
-        package = next(line.split()[-1] for line in depends.splitlines() if "linux-image-" in line.split()[-1])
+        package = _kernel_package(run("apt-cache", "depends", "--important", "linux-image-cloud-amd64"))
         kept = cache_directory() / f"{package}.vmlinuz"
         if not kept.exists():
-            subprocess.run(["apt-get", "download", package], cwd=directory, check=True, capture_output=True)
+            run("env", f"--chdir={directory}", "apt-get", "download", package)
             run("dpkg-deb", "-x", str(next(Path(directory).glob("*.deb"))), f"{directory}/x")
             run("cp", str(next(Path(directory, "x/boot").glob("vmlinuz-*"))), str(kept))
         return kept
+
+
+def _kernel_package(depends: str) -> str:
+    """What the metapackage of that answer of apt-cache depends on: it has no kernel itself.
+
+    Raises:
+        StopIteration: if it is none of Debian's.
+    """
+    rows = (line.strip().partition("Depends: ") for line in depends.splitlines())
+    return next(package for _, is_dependency, package in rows if is_dependency and package.startswith("linux-image-"))
