@@ -22,6 +22,7 @@ class ControlGroup:
 
     def create(self) -> None:
         for directory in [*self._directories, *self._inner]:
+            _hand_down_controllers(directory.parent)
             directory.mkdir(exist_ok=True)
             # A cpuset takes no process before it has been told its processors.
             for file in ("cpuset.cpus", "cpuset.mems"):
@@ -33,17 +34,25 @@ class ControlGroup:
             (directory / "cgroup.procs").write_text(str(pid))
 
     def limit(self, memory: int, cpu: float) -> None:
-        """Memory in bytes; cpu in processors."""
+        """Memory in bytes; cpu in processors.
+
+        Raises:
+            RuntimeError: if the host's control groups cannot limit them.
+        """
         quota = int(cpu * _PERIOD)
-        for directory in self._directories:
-            for file, value in (
-                ("memory.limit_in_bytes", str(memory)),
-                ("memory.max", str(memory)),
-                ("cpu.cfs_quota_us", str(quota)),
-                ("cpu.max", f"{quota} {_PERIOD}"),
-            ):
-                if (directory / file).exists():
-                    (directory / file).write_text(value)
+        self._set({"memory.limit_in_bytes": str(memory), "memory.max": str(memory)})
+        self._set({"cpu.cfs_quota_us": str(quota), "cpu.max": f"{quota} {_PERIOD}"})
+
+    def _set(self, values: dict[str, str]) -> None:
+        """In whichever of the files there is, depending on the version."""
+        files = [directory / file for directory in self._directories for file in values]
+        if not any(file.exists() for file in files):
+            raise RuntimeError(
+                f"the control groups in {ROOT} cannot limit machines: they have no {' or '.join(values)}"
+            )
+        for file in files:
+            if file.exists():
+                file.write_text(values[file.name])
 
     def deny_block_devices(self) -> None:
         """Where the device controller is there: the host's disks are out of reach, also through a stray node."""
@@ -78,6 +87,14 @@ class ControlGroup:
                 _end_all(processes)
                 with contextlib.suppress(OSError):
                     processes.parent.rmdir()
+
+
+def _hand_down_controllers(directory: Path) -> None:
+    """With version 2 a group has the controllers that the one above it hands down."""
+    if (directory / "cgroup.controllers").exists():
+        controllers = (directory / "cgroup.controllers").read_text().split()
+        with contextlib.suppress(OSError):
+            (directory / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in controllers))
 
 
 def _wait_for(file: Path, words: str) -> None:

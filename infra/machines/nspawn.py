@@ -14,6 +14,7 @@ from infra.machines.cgroup import ControlGroup
 from infra.machines.config import MachineConfig
 from infra.machines.host import run
 from infra.machines.idmap import RANGE, bind_shifted, first_user
+from infra.machines.scope import ScopeUnit
 from infra.machines.seed import take_seed
 
 REBOOT_REQUESTED = 133
@@ -38,7 +39,8 @@ class NspawnDriver:
         self._console = directory / "console.log"
         # A node's pods have users of their own below it, for which one machine's range is too small.
         self._first_user = 0 if config.kubernetes_node else first_user(config.scope)
-        self._cgroup = None if host_has_systemd() else ControlGroup(config.scope)
+        self._scope = ScopeUnit(config.scope) if host_has_systemd() else None
+        self._cgroup = None if self._scope else ControlGroup(config.scope)
 
     def prepare(self) -> None:
         layers = {name: self._root / name for name in ("image", "upper", "work", "merged")}
@@ -86,8 +88,8 @@ class NspawnDriver:
             self._cgroup.remove()
 
     def apply_limits(self) -> None:
-        if self._cgroup:
-            self._cgroup.limit(self.config.memory, self.config.cpu)
+        if group := self._scope or self._cgroup:
+            group.limit(self.config.memory, self.config.cpu)
 
     @property
     def writable(self) -> Path:
@@ -96,17 +98,13 @@ class NspawnDriver:
 
     @contextlib.contextmanager
     def standing_still(self) -> Iterator[None]:
+        group = self._scope or self._cgroup
+        assert group
         try:
-            self._freeze(True)
+            group.freeze(True)
             yield
         finally:
-            self._freeze(False)
-
-    def _freeze(self, frozen: bool) -> None:
-        if self._cgroup:
-            self._cgroup.freeze(frozen)
-        else:
-            run("systemctl", "freeze" if frozen else "thaw", f"{self.config.scope}.service")
+            group.freeze(False)
 
     def _enter_cgroup(self) -> None:
         if self._cgroup:
@@ -118,7 +116,10 @@ class NspawnDriver:
         command += ["--resolv-conf=off", "--timezone=off", "--link-journal=no", "--settings=no"]
         # read-only: with an interactive console nobody drains, PID 1 can block on it.
         command += ["--console=read-only"]
-        command += [] if host_has_systemd() else ["--register=no", "--keep-unit"]
+        if self._scope:
+            command += [f"--property={limit}" for limit in self._scope.limits(self.config.memory, self.config.cpu)]
+        else:
+            command += ["--register=no", "--keep-unit"]
         if self.config.data_disk:
             command.append(f"--bind={self._data}:/srv/data" + (":idmap" if self._first_user else ""))
         if self._first_user:

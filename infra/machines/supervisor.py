@@ -55,6 +55,11 @@ def is_running(directory: Path) -> bool:
     return False
 
 
+def has_process(directory: Path) -> bool:
+    """Whether the machine has a supervisor, also one that has not come as far as its lock."""
+    return bool(_supervisors(directory))
+
+
 def signal_supervisor(directory: Path, number: int) -> None:
     """Send it to every supervisor of the machine, also to one whose directory was deleted under it."""
     processes.end(_supervisors(directory), number)

@@ -20,13 +20,15 @@ from pulumi.dynamic import Resource
 
 from infra.machines import images, supervisor
 from infra.machines.config import FILE, MachineConfig
+from infra.machines.host import run, succeeds
 from infra.machines.nspawn import host_has_systemd
+from infra.machines.patience import patience
 from infra.machines.seed import prepare_seed
 from infra.machines.state import PROJECT, State, state, write_atomically
 from infra.targets.local.dynamic import ModuleProvider, Values
 
 REPLACE_ON = ("image", "driver", "address", "data_disk", "authorized_key", "kubernetes_node")
-BOOT_WITHIN = {"nspawn": 60.0, "qemu": 300.0}
+BOOT_WITHIN = 120.0
 
 
 class Machine(Resource, module="local", name="Machine"):
@@ -85,7 +87,6 @@ def update(inputs: Values, old: Values) -> Values:
         supervisor.stop(directory)
     if supervisor.is_running(directory):
         supervisor.signal_supervisor(directory, signal.SIGHUP)
-        _limit_unit(config)
     start(config, directory)
     # From the disk, not from the state: an `up` that was killed may have made the machine anew without telling.
     return {"instance_id": config.instance_id, "host_key": _host_key(config)}
@@ -163,31 +164,26 @@ def _config(inputs: Values, instance_id: str) -> MachineConfig:
 
 def start(config: MachineConfig, directory: Path) -> None:
     if not supervisor.is_running(directory):
-        command = ["unshare", "--mount", "--propagation", "private"]
+        command = ["unshare", "--mount", "--propagation", "slave"]
         command += [sys.executable, "-m", "infra.machines.supervisor", str(directory)]
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT)}
         if host_has_systemd():
-            _start_unit(config, command, environment)
+            _start_unit(config, directory, command, environment)
         else:
             _start_detached(directory, command, environment)
     _wait_until_it_answers(config, directory)
 
 
-def _start_unit(config: MachineConfig, command: list[str], environment: dict[str, str]) -> None:
-    properties = ["Delegate=yes", "Restart=on-failure", "KillMode=mixed", "DevicePolicy=auto", *_unit_limits(config)]
-    unit = ["systemd-run", "--quiet", "--collect", f"--unit={config.scope}"]
-    unit += [f"--property={p}" for p in properties] + [f"--setenv={k}={v}" for k, v in environment.items()]
-    subprocess.run([*unit, *command], check=True, stdin=subprocess.DEVNULL)
-
-
-def _unit_limits(config: MachineConfig) -> list[str]:
-    return [f"MemoryMax={config.memory}", f"CPUQuota={round(config.cpu * 100)}%"]
-
-
-def _limit_unit(config: MachineConfig) -> None:
-    if host_has_systemd():
-        unit = f"{config.scope}.service"
-        subprocess.run(["systemctl", "set-property", "--runtime", unit, *_unit_limits(config)], check=True)
+def _start_unit(config: MachineConfig, directory: Path, command: list[str], environment: dict[str, str]) -> None:
+    """Without limits: those are the machine's, and what runs it is not the machine."""
+    unit = f"{config.scope}.service"
+    # The unit of a supervisor that has ended can take a moment longer to go.
+    succeeds("systemctl", "stop", unit)
+    log = f"append:{directory / 'supervisor.log'}"
+    properties = {"KillMode": "mixed", "StandardOutput": log, "StandardError": log}
+    arguments = [f"--property={key}={value}" for key, value in properties.items()]
+    arguments += [f"--setenv={key}={value}" for key, value in environment.items()]
+    run("systemd-run", "--quiet", "--collect", f"--unit={unit}", *arguments, *command)
 
 
 def _start_detached(directory: Path, command: list[str], environment: dict[str, str]) -> None:
@@ -207,16 +203,18 @@ def _start_detached(directory: Path, command: list[str], environment: dict[str, 
 def _wait_until_it_answers(config: MachineConfig, directory: Path) -> None:
     started = time.monotonic()
     said = started
-    while time.monotonic() - started < BOOT_WITHIN[config.driver]:
+    within = BOOT_WITHIN * patience(config.driver)
+    while time.monotonic() - started < within:
         if _ssh_answers(_address(config)):
             return
-        if time.monotonic() - started > 2 and not supervisor.is_running(directory):
+        if time.monotonic() - started > 2 and not supervisor.has_process(directory):
             break
         if time.monotonic() - said > 15:
             said = time.monotonic()
             print(f"{config.name}: booting ({config.driver}), {said - started:.0f} s", flush=True)
         time.sleep(0.2)
-    raise RuntimeError(f"{config.name} does not answer on SSH.\n{_last_lines(directory)}")
+    waited = time.monotonic() - started
+    raise RuntimeError(f"{config.name} does not answer on SSH after {waited:.0f} s.\n{_last_lines(directory)}")
 
 
 def _ssh_answers(address: str) -> bool:
