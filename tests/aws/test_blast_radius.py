@@ -238,7 +238,7 @@ def test_a_lost_node_takes_its_pods_and_their_images_are_known(state):
     assert (loss(found, PLAIN).down, loss(found, SANDBOXED).down) == (("web",), ("worker",))
     assert loss(found, "ledger-0").slowed == ("ledger",), "who else is on the same host of AWS is not known"
     images = {link.target.name for link in graph_of(found).links if link.edge is Edge.SAME_IMAGE}
-    assert {"ami-of-debian-13-amd64-20251117-2299", "AL2023_x86_64_STANDARD 1.35.3-20260415"} <= images
+    assert {"ami-of-debian-13-amd64-20251117-2299", "AL2023_x86_64_STANDARD 1.35.6-20260714"} <= images
 
 
 def test_what_if_uses_the_pool_of_the_runtime(state):

@@ -1,0 +1,211 @@
+"""The hand-over to Ansible: the inventory, the bundle, and the jobs that run somewhere else."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jinja2
+import pytest
+import yaml
+from recording import CHECKOUT, stack_config
+from shell import check_shell
+
+from infra.placement import Runtime
+from infra.targets.aws.artifacts import BUNDLED, bundle, digest_of
+
+
+def test_the_inventory_has_the_shape_of_the_local_one(recording, plan):
+    inventory = recording.outputs["inventory"]["all"]
+    members = {f"{n}-{i}": n for n, w in plan.on(Runtime.VM).items() for i in range(w.replicas)}
+    assert set(inventory["hosts"]) == set(inventory["children"]["vm_tier"]["hosts"]) == set(members)
+    for host, workload in members.items():
+        assert host in inventory["children"][workload.replace("-", "_")]["hosts"]
+        variables = inventory["hosts"][host]
+        assert variables["ansible_connection"] == "community.aws.aws_ssm"
+        assert variables["workload_package"] == (plan.spec.workloads[workload].package or "")
+        assert variables["ansible_host"] == recording.outputs["machines"][host]["address"]
+
+
+def test_a_machines_own_firewall_admits_what_the_security_group_does(recording, plan, stack):
+    zones = stack_config(stack)["hybrid-platform:aws"]["zones"]
+    for host, variables in recording.outputs["inventory"]["all"]["hosts"].items():
+        workload = plan.spec.workloads[variables["workload"]]
+        assert [entry["port"] for entry in variables["firewall_allow"]] == list(workload.ports)
+        in_cluster = [c for c in plan.callers_of(variables["workload"]) if plan.placement(c).runtime is not Runtime.VM]
+        for entry in variables["firewall_allow"]:
+            ranges = [source for source in entry["sources"] if "/" in source]
+            assert len(ranges) == (len(zones) if in_cluster else 0), host
+
+
+def test_the_inventory_holds_no_password(recording):
+    text = json.dumps(recording.outputs["inventory"])
+    assert '"password"' not in text and "postgresql_users" not in text
+
+
+def test_a_new_bundle_runs_the_association_again_and_touches_no_template(deployed, plan):
+    digest = deployed.one("ssm/parameter", "artifacts-bundle").props["value"]
+    associations = deployed.of("ssm/association")
+    assert len(associations) == len(plan.on(Runtime.VM))
+    for association in associations:
+        assert association.props["parameters"]["Bundle"] == digest
+        assert (association.props["maxConcurrency"], association.props["maxErrors"]) == ("1", "0")
+
+
+def test_who_listens_for_the_first_bundle_exists_before_it(deployed):
+    uploaded = deployed.one("s3/bucketObjectv2", "artifacts-bundle")
+    listeners = [t for t in deployed.of("cloudwatch/eventTarget") if t.name in ("jobs-packages", "jobs-images")]
+    assert len(listeners) == 2
+    assert {listener.urn for listener in listeners} <= uploaded.depends_on
+    assert deployed.of("s3/bucketNotification")[0].urn in uploaded.depends_on
+
+
+def test_the_operator_alone_stands_in_the_vpc(deployed):
+    projects = {project.name: project.props for project in deployed.of("codebuild/project")}
+    assert [name for name, props in projects.items() if "vpcConfig" in props] == ["jobs-operator"]
+    assert all("-private-" in subnet for subnet in projects["jobs-operator"]["vpcConfig"]["subnets"])
+    assert not any(props["environment"]["privilegedMode"] for props in projects.values())
+
+
+def test_the_jobs_scripts_parse(deployed):
+    for project in deployed.of("codebuild/project"):
+        (command,) = json.loads(project.props["source"]["buildspec"])["phases"]["build"]["commands"]
+        check_shell(command)
+
+
+def test_the_operator_applies_manifests_that_are_whole():
+    """Rendered with the variables that the job passes, and no others, as Ansible renders them."""
+    folder = CHECKOUT / "infra" / "targets" / "aws" / "jobs"
+    (play,) = yaml.safe_load((folder / "prepare.yml").read_text())
+    passed = dict(re.findall(r"\b([a-z_]+)=(\$\w+)", (folder / "operator.sh").read_text()))
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    manifests = [
+        manifest
+        for name in play["tasks"][0]["loop"]
+        for manifest in yaml.safe_load_all(environment.from_string((folder / name).read_text()).render(passed))
+    ]
+    found = {(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in manifests}
+    assert "kubeconfig" in passed and {"StorageClass", "RuntimeClass", "Deployment"} <= {kind for kind, _ in found}
+    storage = found["StorageClass", "gp3"]["parameters"]
+    assert storage["encrypted"] == "true" and storage["type"] == "gp3" and storage["kmsKeyId"] == "$HYBRID_KEY"
+    (container,) = found["Deployment", "cluster-autoscaler"]["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "$autoscaler" and container["command"][-1].endswith("/$HYBRID_CLUSTER")
+
+
+@pytest.fixture
+def completed(tmp_path, recording, plan):
+    """What the operator's job makes of plan, inventory, digests and passwords: the script itself, run as there."""
+    sys.path.insert(0, str(CHECKOUT))
+    from infra.targets.aws.workloads import described
+
+    (tmp_path / "images.json").write_text(
+        json.dumps([[f"/hybrid/x/images/{n}", f"r/{n}@sha256:0"] for n in plan.on(Runtime.CONTAINER, Runtime.MICROVM)])
+    )
+    (tmp_path / "authorities.json").write_text(json.dumps([["/hybrid/x/authorities/ledger-0", "-----BEGIN"]]))
+    (tmp_path / "ledger.passwords.json").write_text(json.dumps({"web": "open sesame"}))
+    inventory = tmp_path / "inventory.json"
+    inventory.write_text(json.dumps(recording.outputs["inventory"]))
+    script = CHECKOUT / "infra" / "targets" / "aws" / "jobs" / "variables.py"
+    run = subprocess.run(
+        [sys.executable, script, tmp_path, inventory, "/kube"],
+        input=json.dumps(described(plan)),
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+def test_the_operator_hands_each_workload_its_flows_digest_and_passwords(completed, recording, plan):
+    workloads = {workload["name"]: workload for workload in completed["cluster_workloads"]}
+    assert set(workloads) == set(plan.on(Runtime.CONTAINER, Runtime.MICROVM))
+    for flow in plan.flows():
+        if flow.source not in workloads:
+            continue
+        where = "talks_to_pods" if flow.destination in workloads else "talks_to_addresses"
+        assert any(p["name"] == flow.destination and p["port"] == flow.port for p in workloads[flow.source][where])
+    assert all("@sha256:" in workload["image"] for workload in workloads.values())
+    assert workloads["web"]["secrets"] == {"ledger-password": "open sesame"}
+    assert Path(workloads["web"]["secret_files"]["ledger-ca"]).read_text() == "-----BEGIN"
+    assert workloads["worker"]["secrets"] == {} and workloads["worker"]["runtime"] == "microvm"
+
+
+def test_the_operator_speaks_the_roles_language(completed):
+    """Every variable that the job sets is an option that the role's own specification knows, and none is missing."""
+    for role in ("cluster_workloads", "cluster_services", "cluster_policies"):
+        specification = CHECKOUT / "roles" / role / "meta" / "argument_specs.yml"
+        options = yaml.safe_load(specification.read_text())["argument_specs"]["main"]["options"]
+        own = {key for key in completed if key.startswith(f"{role}_") or key == role}
+        assert own <= set(options)
+        assert {name for name, option in options.items() if option.get("required")} <= own
+    one = yaml.safe_load((CHECKOUT / "roles/cluster_workloads/meta/argument_specs.yml").read_text())
+    fields = one["argument_specs"]["main"]["options"]["cluster_workloads"]["options"]
+    for workload in completed["cluster_workloads"]:
+        assert set(workload) <= set(fields)
+
+
+def test_hosts_speak_the_roles_language(recording):
+    """The same for the machines: the firewall's and the database's variables are the roles' own."""
+    for role in ("firewall", "postgresql", "patching"):
+        specification = CHECKOUT / "roles" / role / "meta" / "argument_specs.yml"
+        options = yaml.safe_load(specification.read_text())["argument_specs"]["main"]["options"]
+        for variables in recording.outputs["inventory"]["all"]["hosts"].values():
+            assert {key for key in variables if key.startswith(f"{role}_")} <= set(options)
+
+
+def test_every_playbook_that_aws_runs_is_in_the_collection(deployed):
+    named = set(re.findall(r"playbooks/[a-z_]+\.yml", str([r.props for r in deployed.aws()])))
+    folder = CHECKOUT / "infra" / "targets" / "aws"
+    named |= {
+        f"playbooks/{name}.yml"
+        for name in re.search(r"^for playbook in (.*); do$", (folder / "jobs/operator.sh").read_text(), re.M)[1].split()
+    }
+    named |= set(re.findall(r"play (playbooks/\S+)", (folder / "boot/member.sh").read_text()))
+    assert {"playbooks/patch.yml", "playbooks/vm_tier.yml", "playbooks/workloads.yml"} <= named
+    assert [playbook for playbook in sorted(named) if not (CHECKOUT / playbook).exists()] == []
+
+
+def test_what_an_event_did_not_start_a_schedule_starts(deployed):
+    """A job that runs refuses a second start, and EventBridge does not say that it would try again."""
+    schedules = {
+        r.name: r.props["scheduleExpression"]
+        for r in deployed.of("cloudwatch/eventRule")
+        if r.props.get("scheduleExpression")
+    }
+    assert schedules["jobs-images-daily"] == "rate(1 day)" and "cron" in schedules["jobs-packages-weekly"]
+    after_images = json.loads(deployed.one("cloudwatch/eventRule", "jobs-operator-images").props["eventPattern"])
+    assert after_images["detail"]["project-name"][0].endswith("-images")
+
+
+# The bundle
+
+
+def test_the_bundle_is_the_same_for_the_same_files():
+    assert digest_of(bundle(CHECKOUT)) == digest_of(bundle(CHECKOUT))
+
+
+def test_the_bundle_changes_with_a_role_and_with_nothing_beside(tmp_path):
+    for part in ("roles/x/tasks", "docs", "roles/x/__pycache__"):
+        (tmp_path / part).mkdir(parents=True)
+    (tmp_path / "roles/x/tasks/main.yml").write_text("- one\n")
+    first = bundle(tmp_path)
+    (tmp_path / "docs/new.md").write_text("text")
+    (tmp_path / "roles/x/__pycache__/x.pyc").write_text("noise")
+    assert bundle(tmp_path) == first
+    (tmp_path / "roles/x/tasks/main.yml").write_text("- two\n")
+    assert bundle(tmp_path) != first
+
+
+def test_everything_that_is_bundled_exists():
+    assert [part for part in BUNDLED if not (CHECKOUT / part).exists()] == []
+
+
+def test_images_run_by_digest_from_immutable_repositories(deployed, plan):
+    names = {r.props["name"].rsplit("/", 1)[-1] for r in deployed.of("ecr/repository")}
+    assert names >= {n for n, w in plan.on(Runtime.CONTAINER, Runtime.MICROVM).items() if w.image}
+    assert {policy.name for policy in deployed.of("ecr/lifecyclePolicy")} == {
+        r.name for r in deployed.of("ecr/repository")
+    }
