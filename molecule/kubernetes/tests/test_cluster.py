@@ -66,6 +66,12 @@ def test_every_machine_is_well(host):
     assert host.check_output("systemctl is-system-running || true") == "running"
 
 
+def test_the_programs_need_no_library_of_their_node(host):
+    """They were compiled on another release, maybe a newer one."""
+    kinds = host.run("for file in /usr/local/bin/*; do ldd $file 2>&1; done").stdout.splitlines()
+    assert len(kinds) > 8 and all("not a dynamic executable" in kind or "statically linked" in kind for kind in kinds)
+
+
 def test_every_node_is_ready():
     ready = {
         node["metadata"]["name"]: condition["status"]
@@ -74,6 +80,15 @@ def test_every_node_is_ready():
         if condition["type"] == "Ready"
     }
     assert ready == dict.fromkeys(NODES, "True")
+
+
+def test_no_node_is_left_out_of_service_by_its_patching():
+    """side_effect.yml has drained both, and looked at them each time."""
+    nodes = items("nodes")
+    assert [node["metadata"]["name"] for node in nodes if node["spec"].get("unschedulable")] == []
+    evidence = [json.loads(file.read_text()) for file in MACHINES.parent.glob("evidence/drained/*.json")]
+    found = {(one["host"], one["rebooted"]) for one in evidence if "host" in one}
+    assert found == {(node, True) for node in NODES}
 
 
 @pytest.mark.parametrize("workload", ["front", "back", "sandboxed", "stranger"])
