@@ -76,6 +76,18 @@ def test_the_jobs_scripts_parse(deployed):
         check_shell(command)
 
 
+def test_packages_lie_where_apt_asks_for_them():
+    """apt writes a plus as %2b, in what it lists and in what it asks for; S3 decodes the latter."""
+    script = (CHECKOUT / "infra/targets/aws/jobs/packages.sh").read_text()
+    place = re.search(r"^place\(\) {\n.*?^}\n", script, re.M | re.S)[0]
+    for uri, path in {
+        "http://mirror/debian/pool/main/a/a/a_1%2bb2_amd64.deb": "debian/pool/main/a/a/a_1+b2_amd64.deb",
+        "http://mirror/debian-security/pool/b_1%7edeb_all.deb": "debian-security/pool/b_1~deb_all.deb",
+    }.items():
+        run = f"main=http://mirror/debian security=http://mirror/debian-security\n{place}\nplace {uri}"
+        assert subprocess.run(["bash", "-c", run], check=True, capture_output=True, text=True).stdout == path
+
+
 def test_the_operator_applies_manifests_that_are_whole():
     """Rendered with the variables that the job passes, and no others, as Ansible renders them."""
     folder = CHECKOUT / "infra" / "targets" / "aws" / "jobs"

@@ -101,6 +101,15 @@ def test_a_file_system_is_made_on_a_new_volume_and_never_again(tmp_path):
     assert not (tmp_path / "cannot be read").exists()
 
 
+def test_apt_asks_the_snapshot_for_nothing_that_is_not_in_it(deployed):
+    """S3 answers 403 to what is not there, and apt takes that for a failure where it would forgive a 404."""
+    text = user_data(deployed, "ledger-0")
+    languages, update = text.index('Acquire::Languages "none"'), text.index("apt-get -qq --option APT::Update")
+    assert languages < update
+    before = text[:update].split("use_package_snapshot() {")[1]
+    assert "curl " not in before, "plain Debian need not have it"
+
+
 @pytest.mark.parametrize("works", [True, False])
 def test_a_sandboxed_node_without_gvisor_turns_itself_off(works, tmp_path):
     """EKS starts the kubelet whether user data succeeded or not."""

@@ -46,13 +46,14 @@ Suites: $release-security
 Components: main
 Signed-By: $keyring
 SOURCES
-    # In a new account the snapshot is being filled while the first machines boot.
-    try 3600 curl -fsS -o /dev/null "$HYBRID_PACKAGES/ready/$release"
-    apt-get -qq update
+    # The snapshot has no translations, and S3 says 403 to what it does not have, which apt does not forgive like a 404.
+    echo 'Acquire::Languages "none";' >/etc/apt/apt.conf.d/90hybrid
+    # In a new account the snapshot is being filled while the first machines boot; its signed indexes come last.
+    try 3600 apt-get -qq --option APT::Update::Error-Mode=any update
 }
 
 install_agents() {
-    apt-get -qq install --yes --no-install-recommends awscli jq unzip python3-venv
+    apt-get -qq install --yes --no-install-recommends awscli curl jq unzip python3-venv
     if ! command -v amazon-ssm-agent >/dev/null; then
         curl -fsS -o "$hybrid_run/agent.deb" "$HYBRID_PACKAGES/agents/amazon-ssm-agent.deb"
         dpkg --install "$hybrid_run/agent.deb"

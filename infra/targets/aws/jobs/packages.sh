@@ -4,6 +4,7 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get -qq update
 apt-get -qq install --yes --no-install-recommends awscli ca-certificates curl xz-utils python3-pip >/dev/null
 work=$(mktemp -d)
+chmod 0755 "$work" # for apt, which downloads as a user of its own
 
 aws ssm get-parameter --name "$HYBRID_PATH/bundle" --query Parameter.Value --output text >"$work/digest"
 aws s3 cp --only-show-errors "s3://$HYBRID_BUCKET/bundle/$(<"$work/digest").tar.gz" - | tar --extract --gzip --directory "$work"
@@ -19,6 +20,13 @@ main=${HYBRID_DEBIAN_MIRROR:-$(configured 0)} security=${HYBRID_DEBIAN_MIRROR:+$
 main=${main%/} security=${security:-$(configured 1)}
 security=${security%/}
 echo "from $main and $security"
+
+# Where a file lies in the snapshot. apt names and asks for what is special as %2b; S3, like any server, reads a plus.
+place() {
+    local path=debian/${1#"$main/"}
+    [[ $1 == "$main/"* ]] || path=debian-security/${1#"$security/"}
+    printf '%b' "${path//%/\\x}"
+}
 
 for release in $HYBRID_RELEASES; do
     # An apt of its own, with nothing installed: so that it names every package, down to the last dependency.
@@ -45,8 +53,7 @@ SOURCES
     grep -v :// "$root/answers" || true
     grep :// "$root/answers" >"$root/uris"
     while read -r uri; do
-        path=debian/${uri#"$main/"}
-        [[ $uri == "$main/"* ]] || path=debian-security/${uri#"$security/"}
+        path=$(place "$uri")
         mkdir -p "$work/mirror/${path%/*}"
         curl -fsS --retry 5 -o "$work/mirror/$path" "$uri"
     done <"$root/uris"
@@ -85,6 +92,3 @@ done
 aws s3 sync --only-show-errors "$work/mirror" "s3://$HYBRID_PACKAGES_BUCKET"
 aws s3 sync --only-show-errors --exclude '*/InRelease' "$work/indexes" "s3://$HYBRID_PACKAGES_BUCKET"
 aws s3 sync --only-show-errors "$work/indexes" "s3://$HYBRID_PACKAGES_BUCKET"
-for release in $HYBRID_RELEASES; do
-    date --utc --iso-8601=seconds | aws s3 cp --only-show-errors - "s3://$HYBRID_PACKAGES_BUCKET/ready/$release"
-done
