@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 from rich.text import Text
@@ -36,6 +41,28 @@ def runtime_text(runtime: Runtime) -> Text:
     return Text(runtime.value, style=RUNTIME_COLOURS[runtime])
 
 
-def fail(message: str) -> None:
+def day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day, e.g. 2026-11-23") from None
+
+
+@contextmanager
+def told_in_one_line(*kinds: type[Exception]) -> Iterator[None]:
+    """Errors of these kinds, and files that cannot be read or written, end the command without a traceback."""
+    try:
+        yield
+    except BrokenPipeError:
+        # Whoever reads has seen enough; Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except kinds as error:
+        fail(str(error))
+
+
+def fail(message: str) -> NoReturn:
     err.print(Text(message, style="red"))
     sys.exit(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import UTC, date, datetime
@@ -13,16 +13,18 @@ from pathlib import Path
 from rich.table import Column, Table
 from rich.text import Text
 
-from infra.cli import add_spec_argument, err, fail, out, plan_of, runtime_text
+from infra.cli import add_spec_argument, err, fail, out, plan_of, runtime_text, told_in_one_line
 from infra.insight import report
 from infra.insight.blast import Change, Loss, Radius, difference, loss, over_budget, radii
 from infra.insight.cost import MOST_COPIES, cost, price_table
 from infra.insight.deployed import deployed
+from infra.insight.drawing import LayoutError
 from infra.insight.estate import Estate, relocated
 from infra.insight.evidence import read_evidence
 from infra.insight.live import NotDeployedError, Stack, cluster_objects, exported_stack, stack
 from infra.insight.measure import groups_of, load, sample
 from infra.insight.planned import planned
+from infra.insight.schema import SCHEMA, schema_text
 from infra.insight.usage import UsageError, proposals, read_export
 from infra.machines.state import state
 from infra.placement import Plan, Runtime
@@ -39,7 +41,8 @@ def main() -> None:
 
     compromised = commands.add_parser("compromised", help="what fails when a workload is compromised?")
     compromised.add_argument("workload", nargs="?", help="only this one")
-    compromised.add_argument(
+    what_if = compromised.add_mutually_exclusive_group()
+    what_if.add_argument(
         "--place",
         action="append",
         default=[],
@@ -47,7 +50,7 @@ def main() -> None:
         metavar="WORKLOAD=RUNTIME",
         help="what if it ran there? Shows the difference",
     )
-    compromised.add_argument("--against", metavar="FILE", help="show the difference to another platform.yaml")
+    what_if.add_argument("--against", type=Path, metavar="FILE", help="show the difference to another platform.yaml")
     compromised.set_defaults(run=_compromised)
 
     lost = commands.add_parser("lost", help="what fails when a machine is lost or noisy?")
@@ -85,10 +88,12 @@ def main() -> None:
         metavar="DIRECTORY",
         help="what tests and runs have left behind (%(default)s)",
     )
+    page.add_argument("--write-schema", action="store_true", help=f"write {SCHEMA}, which describes the JSON, instead")
     page.set_defaults(run=_report)
 
     for command in (compromised, lost):
         command.add_argument("--stack", help="look at what this stack deployed, not at the plan")
+    for command in (compromised, lost, priced):
         command.add_argument("--json", action="store_true", help="print JSON")
     for command in (compromised, lost, page):
         command.add_argument("--state", type=Path, metavar="FILE", help="look at what `pulumi stack export` printed")
@@ -96,10 +101,8 @@ def main() -> None:
     for command in (compromised, lost, budget, priced, measured, page):
         add_spec_argument(command)
     arguments = parser.parse_args()
-    try:
+    with told_in_one_line(NotDeployedError, UsageError, LayoutError, ValueError):
         arguments.run(plan_of(arguments.spec), arguments)
-    except (NotDeployedError, UsageError, ValueError) as error:
-        fail(str(error))
 
 
 def _rate(text: str) -> float:
@@ -141,7 +144,8 @@ def _compromised(plan: Plan, arguments: argparse.Namespace) -> None:
         raise ValueError(f"{arguments.workload} is not {estate.origin}; there are {', '.join(estate.workloads)}")
     if arguments.place or arguments.against:
         after = planned(plan_of(arguments.against)) if arguments.against else relocated(estate, arguments.place)
-        _print_changes(difference(estate, after), as_json=arguments.json)
+        changes = [c for c in difference(estate, after) if arguments.workload in (None, c.workload)]
+        _print_changes(changes, as_json=arguments.json)
         return
     found = [radius for radius in radii(estate) if arguments.workload in (None, radius.workload)]
     if arguments.json:
@@ -167,8 +171,7 @@ def _print_radii(found: Iterable[Radius], estate: Estate) -> None:
         out.print(f"Stand-in: {stand_in}")
 
 
-def _print_changes(changes: Iterable[Change], *, as_json: bool) -> None:
-    changes = list(changes)
+def _print_changes(changes: Sequence[Change], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps([asdict(change) for change in changes], indent=2))
         return
@@ -219,6 +222,11 @@ def _budget(plan: Plan, arguments: argparse.Namespace) -> None:
 
 
 def _cost(plan: Plan, arguments: argparse.Namespace) -> None:
+    proposed = proposals(plan, read_export(arguments.usage)) if arguments.usage else ()
+    if arguments.json:
+        costs = report.costs(plan, date.today())
+        print(json.dumps({"cost": costs, "right_sizing": [asdict(one) for one in proposed]}, indent=2))
+        return
     prices = price_table()
     found = cost(plan, prices)
     table = Table("what", "on", Column(f"{prices.currency} a month", justify="right"))
@@ -244,7 +252,7 @@ def _cost(plan: Plan, arguments: argparse.Namespace) -> None:
         err.print(Text(words, style="yellow"))
     for name in found.too_large:
         err.print(Text(f"{name} fits no machine of the price table.", style="red"))
-    for proposal in proposals(plan, read_export(arguments.usage)) if arguments.usage else ():
+    for proposal in proposed:
         certain = "" if proposal.is_certain else " (too few samples to act on)"
         out.print(
             f"{proposal.workload}: ask for {proposal.proposed_cpu} CPU and {proposal.proposed_memory // 2**20} MiB"
@@ -282,6 +290,10 @@ def _measure(plan: Plan, arguments: argparse.Namespace) -> None:
 
 
 def _report(plan: Plan, arguments: argparse.Namespace) -> None:
+    if arguments.write_schema:
+        SCHEMA.write_text(schema_text(), encoding="utf-8")
+        out.print(f"{SCHEMA}: written")
+        return
     looked_at = None
     if not arguments.plan_only:
         try:

@@ -81,6 +81,11 @@ def radii(estate: Estate) -> tuple[Radius, ...]:
     return tuple(_radius(estate, graph, workload) for workload in estate.workloads)
 
 
+def radius_of(estate: Estate, workload: str) -> Radius:
+    """What fails when this one is compromised?"""
+    return _radius(estate, graph_of(estate), workload)
+
+
 def loss(estate: Estate, machine: str) -> Loss:
     """What fails when this machine is lost or noisy?"""
     here = estate.machine(machine)

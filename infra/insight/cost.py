@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Self
 
@@ -175,8 +175,7 @@ def cost(plan: Plan, prices: Prices) -> Cost:
 def pack(pods: Sequence[Need], prices: Prices) -> Nodes | None:
     """Pack pods on equal nodes by first fit, largest first, for each type of node; the cheapest type wins."""
     packings = []
-    for machine, size in prices.machines.items():
-        room = (size.cpu - prices.reserve.node.cpu, size.gib * _GIB - prices.reserve.node.memory)
+    for machine, room in _rooms(prices):
         count = _first_fit(pods, room)
         if count:
             month = count * prices.month(machine) + prices.control_plane_month
@@ -186,17 +185,24 @@ def pack(pods: Sequence[Need], prices: Prices) -> Nodes | None:
 
 def _first_fit(pods: Iterable[Need], room: tuple[float, float]) -> int | None:
     """How many nodes with so much room the pods need; None if one of them fits on none."""
+    pods = list(pods)
+    least = min((pod.cpu for pod in pods), default=0), min((pod.memory for pod in pods), default=0)
     free: list[tuple[float, float]] = []
+    full = 0
     for pod in sorted(pods, key=lambda p: (p.memory / room[1] if room[1] > 0 else 0, p.cpu), reverse=True):
         if pod.cpu > room[0] or pod.memory > room[1]:
             return None
         for index, (cpu, memory) in enumerate(free):
             if pod.cpu <= cpu and pod.memory <= memory:
                 free[index] = cpu - pod.cpu, memory - pod.memory
+                if free[index][0] < least[0] or free[index][1] < least[1]:
+                    # Nothing more fits: it is not looked at again, or thousands of pods would look at every node.
+                    del free[index]
+                    full += 1
                 break
         else:
             free.append((room[0] - pod.cpu, room[1] - pod.memory))
-    return len(free)
+    return full + len(free)
 
 
 def _cheapest(need: Need, prices: Prices) -> str | None:
@@ -221,7 +227,23 @@ def _break_even(elastic: Sequence[Need], prices: Prices) -> int | None:
         return None
 
     def is_cheaper(copies: int) -> bool:
-        nodes = pack([average] * copies, prices)
-        return nodes is not None and nodes.month < copies * prices.month(machine)
+        nodes = min((count(copies) * month for count, month in sizes), default=None)
+        return nodes is not None and nodes + prices.control_plane_month < copies * prices.month(machine)
 
+    sizes = [
+        (partial(_nodes_of_equals, average, room), prices.month(name))
+        for name, room in _rooms(prices)
+        if average.cpu <= room[0] and average.memory <= room[1]
+    ]
     return next((copies for copies in range(1, MOST_COPIES) if is_cheaper(copies)), None)
+
+
+def _rooms(prices: Prices) -> Iterator[tuple[str, tuple[float, float]]]:
+    """What a node of each type has for pods: CPUs and bytes."""
+    for machine, size in prices.machines.items():
+        yield machine, (size.cpu - prices.reserve.node.cpu, size.gib * _GIB - prices.reserve.node.memory)
+
+
+def _nodes_of_equals(pod: Need, room: tuple[float, float], copies: int) -> int:
+    """Where all pods are equal nothing has to be packed."""
+    return -(-copies // int(min(room[0] / pod.cpu, room[1] / pod.memory)))

@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYOUT = Path(__file__).with_name("layout")
 WIDEST = 1132
 """What fits the page."""
+MOST = 150
+"""Workloads of which a picture still tells anything; of more there is the table."""
 
 _CLIENTS = "clients"
 _CORNER = 7.0
@@ -121,11 +123,14 @@ class LayoutError(Exception):
 
 
 def drawings(estate: Estate, sizes: Mapping[str, int]) -> tuple[Drawing, ...]:
-    """The platform from left to right for a wide page, and from above for a narrow one, or just the one that fits both.
+    """The platform from left to right for a wide page, and from above for a narrow one, or just the one that fits both;
+    none of a platform that is too large to be drawn.
 
     Args:
         sizes: how many other workloads fall with each.
     """
+    if len(estate.workloads) > MOST:
+        return ()
     wide, tall = (draw(estate, sizes, direction) for direction in Direction)
     return (tall,) if wide.width > max(WIDEST, tall.width) else (wide, tall)
 

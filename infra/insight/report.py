@@ -16,13 +16,14 @@ import jinja2
 
 from infra.insight import care
 from infra.insight.attention import attention
-from infra.insight.blast import Radius, loss, over_budget, radii
+from infra.insight.blast import Radius, loss, over_budget, radii, radius_of
 from infra.insight.cost import cost, price_table
 from infra.insight.drawing import drawings
 from infra.insight.estate import OPEN, Estate, relocated
 from infra.insight.evidence import Evidence
 from infra.insight.live import Stack
 from infra.insight.planned import planned
+from infra.insight.schema import VERSION
 from infra.insight.usage import Samples, proposals
 from infra.placement import Placement, Plan, Runtime
 from infra.placement.adr import inputs_digest, verdict
@@ -40,9 +41,10 @@ def gather(
     evidence: Evidence | None = None,
     usage: Mapping[str, Samples] | None = None,
 ) -> dict[str, Any]:
-    """Everything that the page shows, as plain data: this is report.json."""
+    """Everything that the page shows, as plain data: this is report.json, as schema.py describes it."""
     evidence = evidence or Evidence()
     data = {
+        "version": VERSION,
         "platform": plan.spec.name,
         "written": now.isoformat(timespec="seconds"),
         "origin": estate.origin,
@@ -55,7 +57,7 @@ def gather(
         "unseen": estate.unseen,
         "stand_ins": list(estate.stand_ins()),
         "drift": _drift(plan, estate),
-        "blast_radius": [_radius(radius, estate) for radius in radii(estate)],
+        "blast_radius": _radii(estate),
         "over_budget": over_budget(plan, planned(plan)),
         "losses": [asdict(loss(estate, machine.name)) for machine in estate.machines],
         "checked": {
@@ -63,7 +65,7 @@ def gather(
             "lost": list(evidence.lost),
             "noisy": list(evidence.noisy),
         },
-        "cost": _cost(plan, now.date()),
+        "cost": costs(plan, now.date()),
         "right_sizing": [asdict(proposal) for proposal in proposals(plan, usage or {})],
         "images": care.images(stack, now),
         "hosts": care.machines(estate, stack, evidence, now),
@@ -146,26 +148,30 @@ def _drawn(estate: Estate, workload: str) -> dict[str, Any]:
     }
 
 
-def _radius(radius: Radius, estate: Estate) -> dict[str, Any]:
-    """A radius, what would fall behind real walls, and what the placement bought: what would fall besides if it ran in
-    a plain container."""
+def _radii(estate: Estate) -> list[dict[str, Any]]:
+    """Each radius, what would fall behind real walls, and what the placement bought: what would fall besides if it ran
+    in a plain container."""
     real = estate.behind_real_walls()
-    behind_real_walls = next(r for r in radii(real) if r.workload == radius.workload)
-    return {
-        **radius.to_json(),
-        "exposed": list(radius.exposed),
-        "bought": _bought(radius, estate),
-        "behind_real_walls": list(behind_real_walls.falls),
-        "bought_behind_real_walls": _bought(behind_real_walls, real),
-    }
+    found = radii(estate)
+    behind_real_walls = found if real == estate else radii(real)
+    rows = []
+    for radius, behind in zip(found, behind_real_walls, strict=True):
+        bought = _bought(radius, estate)
+        row = {
+            "exposed": list(radius.exposed),
+            "bought": bought,
+            "behind_real_walls": list(behind.falls),
+            "bought_behind_real_walls": bought if real == estate else _bought(behind, real),
+        }
+        rows.append({**radius.to_json(), **row})
+    return rows
 
 
 def _bought(radius: Radius, estate: Estate) -> list[str] | None:
     if radius.runtime is Runtime.CONTAINER or not any(machine.is_node for machine in estate.machines):
         return None
     weaker = relocated(estate, [(radius.workload, Runtime.CONTAINER)])
-    in_container = next(r for r in radii(weaker) if r.workload == radius.workload)
-    return sorted(set(in_container.falls) - set(radius.falls))
+    return sorted(set(radius_of(weaker, radius.workload).falls) - set(radius.falls))
 
 
 def _drift(plan: Plan, estate: Estate) -> dict[str, list[str]]:
@@ -198,7 +204,8 @@ def _arrow(edge: tuple[str, str, int]) -> str:
     return f"{edge[0]} → {edge[1]}:{edge[2]}"
 
 
-def _cost(plan: Plan, today: date) -> dict[str, Any]:
+def costs(plan: Plan, today: date) -> dict[str, Any]:
+    """What the plan costs, with the prices' sources and which of them are stale."""
     prices = price_table()
     return {
         **asdict(cost(plan, prices)),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from infra.cli import add_spec_argument, err, fail, out, plan_of, runtime_text
+from infra.cli import add_spec_argument, day, err, fail, out, plan_of, runtime_text, told_in_one_line
 from infra.placement import Plan, adr, migration
 
 
@@ -27,9 +27,7 @@ def main() -> None:
     decisions.add_argument("--directory", type=Path, default=Path("docs/decisions"), help="where (%(default)s)")
     decisions.add_argument("--check", action="store_true", help="change nothing; fail where a record is stale")
     decisions.add_argument("--strict", action="store_true", help="fail where a review date has passed, too")
-    decisions.add_argument(
-        "--today", type=date.fromisoformat, default=date.today(), metavar="DATE", help="instead of today's date"
-    )
+    decisions.add_argument("--today", type=day, default=date.today(), metavar="DATE", help="instead of today's date")
     decisions.set_defaults(run=_decisions)
 
     migration_plan = commands.add_parser("migration", help="print the plan from `runs_on` to the decisions")
@@ -39,7 +37,8 @@ def main() -> None:
     for command in (show, decisions, migration_plan):
         add_spec_argument(command)
     arguments = parser.parse_args()
-    arguments.run(plan_of(arguments.spec), arguments)
+    with told_in_one_line(adr.RecordError):
+        arguments.run(plan_of(arguments.spec), arguments)
 
 
 def _show(plan: Plan, arguments: argparse.Namespace) -> None:
@@ -62,10 +61,7 @@ def _show(plan: Plan, arguments: argparse.Namespace) -> None:
 
 
 def _decisions(plan: Plan, arguments: argparse.Namespace) -> None:
-    try:
-        changed = (adr.stale if arguments.check else adr.write)(plan, arguments.directory)
-    except adr.RecordError as error:
-        fail(str(error))
+    changed = (adr.stale if arguments.check else adr.write)(plan, arguments.directory)
     for name in changed:
         out.print(f"{arguments.directory / name}: {'is stale' if arguments.check else 'written'}")
     late = list(adr.overdue(plan, arguments.today))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from infra.cli import out, plan_of
+from infra.cli import out, plan_of, told_in_one_line
 from infra.spec.schema import SCHEMA, schema_text
 
 
@@ -14,6 +14,11 @@ def main() -> None:
     parser.add_argument("spec", type=Path, nargs="?", default=Path("platform.yaml"), help="the file (%(default)s)")
     parser.add_argument("--write-schema", action="store_true", help=f"write {SCHEMA} instead")
     arguments = parser.parse_args()
+    with told_in_one_line():
+        _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> None:
     if arguments.write_schema:
         SCHEMA.write_text(schema_text(), encoding="utf-8")
         out.print(f"{SCHEMA}: written")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
@@ -17,6 +18,7 @@ from infra.insight.drawing import drawings
 from infra.insight.evidence import Evidence, read_evidence
 from infra.insight.live import Stack
 from infra.insight.planned import planned
+from infra.insight.schema import SCHEMA, schema_text
 from infra.insight.usage import Samples
 from infra.placement import place
 from infra.spec import load_spec
@@ -293,8 +295,28 @@ def test_without_a_script_the_picture_and_all_words_are_there(page, written):
     page.show_as()
 
 
+def test_the_json_is_as_its_schema_says(written, larger):
+    schema = json.loads((ROOT / SCHEMA).read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    for data in (written[1], json.loads(larger.with_name("report.json").read_text())):
+        faults = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).iter_errors(data)
+        assert [f"{fault.json_path}: {fault.message}" for fault in faults] == []
+
+
+def test_the_schema_of_the_json_is_current():
+    assert (ROOT / SCHEMA).read_text() == schema_text(), "run `python -m infra.insight report --write-schema`"
+
+
 def test_equal_platforms_give_equal_pictures(plan):
     assert drawings(planned(plan), {}) == drawings(planned(plan), {})
+
+
+def test_what_is_too_large_to_be_drawn_is_told_in_the_table(plan, monkeypatch):
+    monkeypatch.setattr("infra.insight.drawing.MOST", 3)
+    data, estate = of_plan(plan)
+    html = report.render(data, estate)
+    assert "<svg" not in html and "Too many workloads to be drawn" in html
+    assert '<details class="in-words" open>' in html
 
 
 def test_machines_that_carry_the_same_are_drawn_once(plan):
