@@ -53,7 +53,7 @@ SOURCES
 }
 
 install_agents() {
-    apt-get -qq install --yes --no-install-recommends awscli curl jq unzip python3-venv
+    apt-get -qq install --yes --no-install-recommends awscli curl e2fsprogs jq unzip python3-venv
     if ! command -v amazon-ssm-agent >/dev/null; then
         curl -fsS -o "$hybrid_run/agent.deb" "$HYBRID_PACKAGES/agents/amazon-ssm-agent.deb"
         dpkg --install "$hybrid_run/agent.deb"
