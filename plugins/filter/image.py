@@ -104,9 +104,9 @@ def cyclonedx(manifest: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def cve_list(found: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
-    """What the module image_cves found, with the image that it is about."""
-    return {"image": manifest["name"], "built": manifest["built"], "open": found["open"], "fixed": found["fixed"]}
+def cve_list(manifest: dict[str, Any], still_open: dict[str, Any], fixed: dict[str, Any]) -> dict[str, Any]:
+    """What the modules open_cves and fixed_cves found, with the image that it is about."""
+    return {"image": manifest["name"], "built": manifest["built"], "open": still_open, "fixed": fixed}
 
 
 class FilterModule:

@@ -52,10 +52,10 @@ def package_changes(before: dict[str, str], after: dict[str, str]) -> list[dict[
     ]
 
 
-def died(before: list[str], after: list[str], expected: list[str]) -> list[str]:
-    """Services that ran and do not run now, but for those that come and go."""
-    gone = sorted(set(before) - set(after))
-    return [name for name in gone if not any(fnmatch.fnmatchcase(name, pattern) for pattern in expected)]
+def died(before: dict[str, list[str]], after: dict[str, list[str]], expected: list[str]) -> list[str]:
+    """Services that ran and do not run now, and units of any kind that have failed since; not what comes and goes."""
+    gone = (set(before["running"]) - set(after["running"])) | (set(after["failed_units"]) - set(before["failed_units"]))
+    return sorted(name for name in gone if not any(fnmatch.fnmatchcase(name, pattern) for pattern in expected))
 
 
 def pin(update: dict[str, Any]) -> str:
@@ -80,17 +80,6 @@ def cves_closed(
         return found
     changed = {change["name"].partition(":")[0] for change in changes}
     return {name: cves for name, cves in {**former, **found}.items() if name in changed}
-
-
-def cves_open(debsecan: dict[str, Any]) -> dict[str, list[str]] | str:
-    """Open CVEs by package, from a run of debsecan; 'unknown' if it is not there or could not have its data."""
-    if debsecan.get("rc") != 0:
-        return "unknown"
-    found: dict[str, list[str]] = {}
-    for line in debsecan["stdout"].splitlines():
-        cve, package = line.split()[:2]
-        found.setdefault(package, []).append(cve)
-    return found
 
 
 def patching_fact(evidence: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +111,8 @@ def since_attempt(state: dict[str, Any], former: dict[str, Any]) -> dict[str, An
     if former["result"] == "patched":
         return {**state, **packages}
     running = sorted({*state["running"], *former["services"]["before"]})
-    return {**state, **packages, "running": running, "holds": former["holds"]}
+    failed = former["services"]["failed_before"]
+    return {**state, **packages, "running": running, "failed_units": failed, "holds": former["holds"]}
 
 
 def evidence_of_run(directory: str) -> list[Any]:
@@ -166,7 +156,6 @@ class FilterModule:
             "since_attempt": since_attempt,
             "evidence_of_run": evidence_of_run,
             "cves_closed": cves_closed,
-            "cves_open": cves_open,
             "patching_fact": patching_fact,
             "missing_of": missing_of,
             "fleet_summary": fleet_summary,

@@ -47,6 +47,7 @@ output:
 """
 
 import os
+import re
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
@@ -71,6 +72,12 @@ def preferences(keep, versions, present):
         f"Package: {name}\nPin: version {versions[name]}\nPin-Priority: 1001\n" for name in keep if name in versions
     ]
     return "\n".join([*filter(None, [present]), *kept])
+
+
+def why(out, err):
+    """What apt says is wrong; it names unmet dependencies apart from its errors."""
+    unmet = re.findall(r"^ +(\S+ : .+)$", out, re.MULTILINE)
+    return " ".join("; ".join([*unmet, err]).split()) or out.strip()
 
 
 def installed_versions(module, names):
@@ -110,7 +117,7 @@ def main():
         command += ["-o", f"Dir::Etc::preferences={file.name}", *packages]
         code, out, err = module.run_command(command, environ_update=QUIET)
     if code:
-        module.fail_json(msg=f"apt failed: {err.strip() or out.strip()}", output=out)
+        module.fail_json(msg=f"apt failed: {why(out, err)}", output=out)
     module.exit_json(changed=not module.params["download_only"], output=out)
 
 

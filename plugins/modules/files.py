@@ -31,13 +31,11 @@ options:
         type: str
         default: "0644"
       owner:
-        description: Owner's name.
+        description: Owner's name. The user that the task runs as by default.
         type: str
-        default: root
       group:
-        description: Group's name.
+        description: Group's name. The group of that user by default.
         type: str
-        default: root
       state:
         description:
           - V(present) is a file with this content, V(absent) none.
@@ -83,8 +81,8 @@ ITEM = {
     "path": {"type": "path", "required": True},
     "content": {"type": "str"},
     "mode": {"type": "str", "default": "0644"},
-    "owner": {"type": "str", "default": "root"},
-    "group": {"type": "str", "default": "root"},
+    "owner": {"type": "str"},
+    "group": {"type": "str"},
     "state": {"type": "str", "choices": ["present", "absent", "existing"], "default": "present"},
     "replace": {"type": "bool", "default": True},
     "validate": {"type": "str"},
@@ -107,7 +105,8 @@ def ensure(module, item, changes):
     if changed and not module.check_mode:
         write(module, path, content, item["validate"])
     if os.path.exists(path):
-        attributes = module.load_file_common_arguments(item, path=path)
+        owners = {"owner": item["owner"] or str(os.geteuid()), "group": item["group"] or str(os.getegid())}
+        attributes = module.load_file_common_arguments(item | owners, path=path)
         changed = module.set_fs_attributes_if_different(attributes, changed)
     if changed:
         changes.add(path, before, content or b"")

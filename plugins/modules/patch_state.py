@@ -39,6 +39,11 @@ running:
   returned: always
   type: list
   elements: str
+failed_units:
+  description: Units of any kind that have failed.
+  returned: always
+  type: list
+  elements: str
 restart:
   description: Services that run on files which are gone, or on unit files which have changed.
   returned: always
@@ -68,6 +73,11 @@ def output(module, *command):
     return module.run_command(list(command))[1]
 
 
+def units(module, *selection):
+    listing = output(module, "systemctl", "list-units", "--plain", "--no-legend", *selection)
+    return sorted(line.split()[0] for line in listing.splitlines() if line)
+
+
 def has_lost_files(maps):
     """Whether a process runs code from files that an update has replaced."""
     return MAPPED.search(maps) is not None
@@ -84,6 +94,12 @@ def service_of(cgroup):
 def named_by_needrestart(listing):
     """Services in needrestart's batch output; it also sees interpreters whose scripts have been replaced."""
     return set(re.findall(r"^NEEDRESTART-SVC: (\S+\.service)$", listing, re.MULTILINE))
+
+
+def sort_out(services, never_restart):
+    """Services to restart, and those whose restart would end logins."""
+    never = {name for name in services for pattern in never_restart if fnmatch.fnmatchcase(name, pattern)}
+    return sorted(services - never), sorted(never)
 
 
 def read(path):
@@ -128,7 +144,7 @@ def reboot_reasons(container, first_is_stale, kernels, running_kernel, flagged_b
         reasons.append(f"kernel {newest} is installed, {running_kernel} runs")
     if first_is_stale:
         reasons.append("the init system runs on files that are gone")
-    reasons += [f"{service} runs on files that are gone and must not be restarted" for service in unrestartable]
+    reasons += [f"{service} runs on what has been replaced and must not be restarted" for service in unrestartable]
     return reasons
 
 
@@ -143,8 +159,7 @@ def main():
         "--showformat=${db:Status-Status} ${db:Status-Want} ${binary:Package} ${Version}\\n",
     )
     rows = [line.split(" ") for line in listing.splitlines()]
-    units = output(module, "systemctl", "list-units", "--type=service", "--state=running", "--plain", "--no-legend")
-    running = sorted(line.split()[0] for line in units.splitlines() if line)
+    running = units(module, "--type=service", "--state=running")
 
     stale, first_is_stale = stale_processes()
     if module.get_bin_path("needrestart"):
@@ -155,14 +170,15 @@ def main():
         values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         if values.get("NeedDaemonReload") == "yes":
             reload.add(values["Id"])
-    never = {name for name in stale for pattern in module.params["never_restart"] if fnmatch.fnmatchcase(name, pattern)}
+    restart, never = sort_out(stale | reload, module.params["never_restart"])
     container = output(module, "systemd-detect-virt", "--container").strip() not in ("", "none")
     module.exit_json(
         changed=False,
         packages={row[2]: row[3] for row in rows if row[0] == "installed"},
         holds=sorted(row[2] for row in rows if row[1] == "hold"),
         running=running,
-        restart=sorted((stale | reload) - never),
+        failed_units=units(module, "--state=failed"),
+        restart=restart,
         reload=sorted(reload),
         reboot=reboot_reasons(
             container,
@@ -170,7 +186,7 @@ def main():
             [os.path.basename(path) for path in glob.glob("/boot/vmlinuz-*")],
             os.uname().release,
             sorted(set(read("/run/reboot-required.pkgs").split())),
-            sorted(never),
+            never,
         ),
     )
 

@@ -1,18 +1,12 @@
 """hybrid.platform.files"""
 
-import getpass
-import grp
-import os
-
 import pytest
 
 from plugins.modules import files
 
-ME = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
-
 
 def test_files_are_written_once(call, tmp_path):
-    wanted = [{"path": str(tmp_path / "a" / name), "content": name, "mode": "0600", **ME} for name in ("x", "y")]
+    wanted = [{"path": str(tmp_path / "a" / name), "content": name, "mode": "0600"} for name in ("x", "y")]
     assert call(files, files=wanted)["changed_paths"] == [item["path"] for item in wanted]
     assert (tmp_path / "a" / "x").read_text() == "x"
     assert (tmp_path / "a" / "x").stat().st_mode & 0o777 == 0o600
@@ -21,7 +15,7 @@ def test_files_are_written_once(call, tmp_path):
 
 def test_check_mode_tells_and_writes_nothing(call, tmp_path):
     target = tmp_path / "x"
-    result = call(files, check=True, files=[{"path": str(target), "content": "new", **ME}])
+    result = call(files, check=True, files=[{"path": str(target), "content": "new"}])
     assert result["changed"] and result["diff"][0]["after"] == "new"
     assert not target.exists()
 
@@ -30,7 +24,7 @@ def test_wrong_mode_alone_is_put_right(call, tmp_path):
     target = tmp_path / "x"
     target.write_text("same")
     target.chmod(0o666)
-    assert call(files, files=[{"path": str(target), "content": "same", **ME}])["changed"]
+    assert call(files, files=[{"path": str(target), "content": "same"}])["changed"]
     assert target.stat().st_mode & 0o777 == 0o644
 
 
@@ -38,7 +32,7 @@ def test_a_file_that_is_not_valid_stays_as_it_was(call, tmp_path, failure):
     target = tmp_path / "x"
     target.write_text("good")
     with pytest.raises(failure, match="was left as it is"):
-        call(files, files=[{"path": str(target), "content": "bad", "validate": "grep -q good %s", **ME}])
+        call(files, files=[{"path": str(target), "content": "bad", "validate": "grep -q good %s"}])
     assert target.read_text() == "good"
 
 
@@ -46,7 +40,7 @@ def test_what_an_administrator_wrote_stays(call, tmp_path):
     target = tmp_path / "x"
     target.write_text("theirs")
     target.chmod(0o666)
-    wanted = [{"path": str(target), "content": "ours", "replace": False, "mode": "0600", **ME}]
+    wanted = [{"path": str(target), "content": "ours", "replace": False, "mode": "0600"}]
     assert call(files, files=wanted)["changed"]
     assert target.read_text() == "theirs" and target.stat().st_mode & 0o777 == 0o600
     assert not call(files, files=wanted)["changed"]
@@ -54,7 +48,7 @@ def test_what_an_administrator_wrote_stays(call, tmp_path):
 
 def test_permissions_of_what_exists_only(call, tmp_path):
     (tmp_path / "directory").mkdir(mode=0o755)
-    wanted = [{"path": str(tmp_path / name), "state": "existing", "mode": "0700", **ME} for name in ("directory", "no")]
+    wanted = [{"path": str(tmp_path / name), "state": "existing", "mode": "0700"} for name in ("directory", "no")]
     assert call(files, files=wanted)["changed_paths"] == [str(tmp_path / "directory")]
     assert (tmp_path / "directory").stat().st_mode & 0o777 == 0o700 and not (tmp_path / "no").exists()
 

@@ -6,7 +6,6 @@ import pytest
 
 from plugins.filter.patching import (
     cves_closed,
-    cves_open,
     died,
     evidence_of_attempt,
     fleet_summary,
@@ -49,8 +48,18 @@ def test_changes_name_what_came_went_and_moved():
     ]
 
 
+def state(*running, failed=()):
+    return {"running": list(running), "failed_units": list(failed)}
+
+
 def test_a_service_that_died_is_told_from_one_that_comes_and_goes():
-    assert died(["a.service", "user@0.service", "b.service"], ["b.service", "c.service"], ["user@*"]) == ["a.service"]
+    before = state("a.service", "user@0.service", "b.service")
+    assert died(before, state("b.service", "c.service"), ["user@*"]) == ["a.service"]
+
+
+def test_a_unit_of_any_kind_that_has_failed_since_is_told_from_one_that_had_failed_before():
+    before, after = state(failed=["old.mount"]), state(failed=["old.mount", "new.mount", "apt-daily.service"])
+    assert died(before, after, ["apt-daily*.service"]) == ["new.mount"]
 
 
 def test_updates_are_pinned_with_their_architecture():
@@ -87,15 +96,22 @@ def test_a_node_is_ready_only_once_its_kubelet_has_said_so_anew():
 FAILED = {
     "result": "failed",
     "packages": {"before": {"demo": "1.0"}},
-    "services": {"before": ["demo.service"]},
+    "services": {"before": ["demo.service"], "failed_before": []},
     "holds": ["kept"],
 }
-NOW = {"packages": {"demo": "1.1"}, "running": ["ssh.service"], "holds": [], "reboot": []}
+NOW = {
+    "packages": {"demo": "1.1"},
+    "running": ["ssh.service"],
+    "failed_units": ["demo.service"],
+    "holds": [],
+    "reboot": [],
+}
 
 
 def test_a_service_that_a_failed_attempt_killed_is_still_missed_by_the_next_one():
     before = since_attempt(NOW, FAILED)
-    assert died(before["running"], ["ssh.service"], []) == ["demo.service"]
+    assert died(before, NOW, []) == ["demo.service"]
+    assert before["failed_units"] == [], "what the failed attempt let fail would pass for an old failure"
     assert before["packages"] == {"demo": "1.0"}, "what the failed attempt changed is lost from the evidence"
     assert before["holds"] == ["kept"]
 
@@ -128,14 +144,3 @@ def test_what_is_still_phased_in_is_not_missing():
     known = {"ended": "2026-11-24T10:00:00Z", "run": "r", "scope": "all", "reboot_pending": []}
     fact = patching_fact({**known, "pending": pending})
     assert fact["left"] == ["c"] and fact["last"] == "2026-11-24T10:00:00Z"
-
-
-def test_what_debsecan_could_not_tell_is_unknown_and_not_nothing():
-    assert cves_open({"skipped": True}) == "unknown"
-    assert cves_open({"rc": 1, "stdout": ""}) == "unknown"
-    assert cves_open({"rc": 0, "stdout": ""}) == {}
-    listing = "CVE-2026-1111 openssl\nCVE-2026-2222 openssl\nCVE-2026-1111 libssl3t64\n"
-    assert cves_open({"rc": 0, "stdout": listing}) == {
-        "openssl": ["CVE-2026-1111", "CVE-2026-2222"],
-        "libssl3t64": ["CVE-2026-1111"],
-    }

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from plugins.modules import apt_apply, apt_pending, deb_cves, patch_preflight, patch_state
+from plugins.modules import apt_apply, apt_pending, closed_cves, patch_preflight, patch_state
 
 
 @dataclass(order=True)
@@ -55,6 +55,13 @@ def test_kept_packages_are_pinned_after_the_machines_own_preferences():
     assert "gone" not in text
 
 
+def test_a_failure_of_apt_names_the_dependencies_that_are_not_met():
+    unmet = "practice-needs : Depends: practice-excluded (>= 1.1) but 1.0 is to be installed"
+    told = apt_apply.why(f"Building dependency tree...\n {unmet}\n", "E: Unable to correct problems.\n")
+    assert told == f"{unmet}; E: Unable to correct problems."
+    assert apt_apply.why("nothing else was said\n", "") == "nothing else was said"
+
+
 CHANGELOG = """demo (1.2-1) stable; urgency=medium
 
   * CVE-2026-33333
@@ -77,9 +84,9 @@ def test_only_entries_newer_than_the_installed_version_count():
     def newer(version, old):
         return version > old
 
-    assert deb_cves.cves_between(CHANGELOG, "1.0-1", newer) == ["CVE-2026-22222", "CVE-2026-33333"]
-    assert deb_cves.cves_between(CHANGELOG, "1.1-1", newer) == ["CVE-2026-33333"]
-    assert deb_cves.cves_between(CHANGELOG, "1.2-1", newer) == []
+    assert closed_cves.cves_between(CHANGELOG, "1.0-1", newer) == ["CVE-2026-22222", "CVE-2026-33333"]
+    assert closed_cves.cves_between(CHANGELOG, "1.1-1", newer) == ["CVE-2026-33333"]
+    assert closed_cves.cves_between(CHANGELOG, "1.2-1", newer) == []
 
 
 def test_a_process_on_replaced_code_is_seen_and_one_on_deleted_data_is_not():
@@ -136,3 +143,8 @@ def test_a_clock_that_is_off_is_a_fault(call, monkeypatch):
 def test_what_needrestart_names_is_restarted():
     listing = "NEEDRESTART-VER: 3.6\nNEEDRESTART-SVC: ssh.service\nNEEDRESTART-SESS: root @ pts/0\n"
     assert patch_state.named_by_needrestart(listing) == {"ssh.service"}
+
+
+def test_services_on_which_logins_hang_are_not_restarted():
+    asked = {"dbus.service", "practice.service"}
+    assert patch_state.sort_out(asked, ["dbus*.service"]) == (["practice.service"], ["dbus.service"])

@@ -1,11 +1,11 @@
 #!/usr/bin/python
 # Apache-2.0 (see LICENSE)
-"""Read from the changelogs inside packages which CVEs an update closes."""
+"""Which CVEs updates close, by the changelogs inside their packages."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: deb_cves
+module: closed_cves
 short_description: Tell which CVEs updates close, from the changelogs inside the packages
 description:
   - Needs no network. Each package must have been fetched to O(archives). Changes nothing.
@@ -24,7 +24,7 @@ author: The hybrid platform authors
 
 EXAMPLES = r"""
 - name: Look what the updates close
-  hybrid.platform.deb_cves:
+  hybrid.platform.closed_cves:
     updates: "{{ pending.selected }}"
 """
 
@@ -50,15 +50,16 @@ import tarfile
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.changelogs import changelog_paths, cves_in
+
 ENTRY = re.compile(r"^\S+ \(([^)]+)\) [^;]*;", re.MULTILINE)
-CVE = re.compile(r"CVE-\d{4}-\d{4,}")
 
 
 def cves_between(changelog, old, is_newer):
     """The CVEs named in the entries that are newer than the old version; the newest entry stands first."""
     headers = list(ENTRY.finditer(changelog))
     end = next((header.start() for header in headers if not is_newer(header[1], old)), len(changelog))
-    return sorted(set(CVE.findall(changelog[:end])))
+    return cves_in(changelog[:end])
 
 
 def package_file(archives, name, version):
@@ -80,14 +81,13 @@ def local_file(name, version):
 
 
 def changelog_of(path, name):
-    """The Debian changelog inside a package, or None; a native package has no other one."""
-    wanted = [f"./usr/share/doc/{name}/{file}.gz" for file in ("changelog.Debian", "changelog")]
+    """The changelog inside a package, or None."""
     content = subprocess.run(["dpkg-deb", "--fsys-tarfile", path], capture_output=True, check=True).stdout
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         members = {member.name: member for member in archive.getmembers() if member.isfile()}
-        for file in wanted:
-            if file in members:
-                return gzip.decompress(archive.extractfile(members[file]).read()).decode(errors="replace")
+        for path in changelog_paths(name):
+            if f"./{path}" in members:
+                return gzip.decompress(archive.extractfile(members[f"./{path}"]).read()).decode(errors="replace")
     return None
 
 

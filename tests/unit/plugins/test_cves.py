@@ -1,12 +1,13 @@
-"""hybrid.platform.image_cves"""
+"""hybrid.platform.open_cves and fixed_cves"""
 
 import subprocess
 from contextlib import contextmanager
 
 import pytest
 
-from plugins.modules import image_cves
+from plugins.modules import fixed_cves, open_cves
 
+OS_RELEASE = "ID=debian\nVERSION_CODENAME=trixie\n"
 REPORT = "CVE-2026-2 openssl (fixed, high urgency)\nCVE-2026-1 bash\n"
 
 
@@ -19,17 +20,17 @@ def tracker(monkeypatch, tmp_path):
         program.write_text(f"import sys\n{code}\n")
 
         @contextmanager
-        def found():
+        def found(unpack):
             yield str(program)
 
-        monkeypatch.setattr(image_cves, "debsecan", found)
+        monkeypatch.setattr(open_cves, "debsecan", found)
 
     return answers
 
 
 def test_open_cves_are_listed_with_what_is_remarked(tracker):
     tracker(f"assert sys.argv[1:3] == ['--suite', 'trixie']; print({REPORT!r}, end='')")
-    assert image_cves.open_cves("trixie", "", 10) == {
+    assert open_cves.open_cves(OS_RELEASE, "", 10, False) == {
         "status": "known",
         "reason": None,
         "cves": [
@@ -41,7 +42,7 @@ def test_open_cves_are_listed_with_what_is_remarked(tracker):
 
 def test_no_open_cve_is_something_else_than_unknown(tracker):
     tracker("")
-    assert image_cves.open_cves("trixie", "", 10)["cves"] == []
+    assert open_cves.open_cves(OS_RELEASE, "", 10, False)["cves"] == []
 
 
 @pytest.mark.parametrize(
@@ -54,23 +55,29 @@ def test_no_open_cve_is_something_else_than_unknown(tracker):
 )
 def test_what_cannot_be_had_is_unknown_for_a_reason_and_never_empty(tracker, code, reason):
     tracker(code)
-    found = image_cves.open_cves("trixie", "", 1)
+    found = open_cves.open_cves(OS_RELEASE, "", 1, False)
     assert found["status"] == "unknown" and found["cves"] is None
     assert reason in found["reason"]
 
 
 def test_without_debsecan_it_is_unknown(monkeypatch):
-    monkeypatch.setattr(image_cves.shutil, "which", lambda name: None)
+    monkeypatch.setattr(open_cves.shutil, "which", lambda name: None)
+    assert open_cves.open_cves(OS_RELEASE, "", 1, False)["reason"] == "debsecan is not installed"
     failed = subprocess.CompletedProcess([], 100, "", "E: Unable to locate package debsecan\n")
-    monkeypatch.setattr(image_cves.subprocess, "run", lambda *command, **how: failed)
-    found = image_cves.open_cves("trixie", "", 1)
+    monkeypatch.setattr(open_cves.subprocess, "run", lambda *command, **how: failed)
+    found = open_cves.open_cves(OS_RELEASE, "", 1, True)
     assert found["reason"].endswith("E: Unable to locate package debsecan")
+
+
+def test_a_machine_that_names_no_release_is_unknown(tracker):
+    tracker("")
+    assert "names no release" in open_cves.open_cves("ID=debian\n", "", 1, False)["reason"]
 
 
 def test_fixed_cves_come_from_one_changelog_a_source():
     installed = [("libssl3", "openssl", "3.5"), ("openssl", "openssl", "3.5"), ("tiny", "tiny", "1"), ("x", "x", "1")]
     texts = {"openssl": "* CVE-2025-0002, CVE-2025-0001", "x": "nothing"}
-    assert image_cves.fixed_cves(installed, texts.get) == {
+    assert fixed_cves.fixed_cves(installed, texts.get) == {
         "sources": {"openssl": ["CVE-2025-0001", "CVE-2025-0002"]},
         "unread": ["tiny"],
     }

@@ -1,38 +1,37 @@
 #!/usr/bin/python
 # Apache-2.0 (see LICENSE)
-"""Which CVEs are known of an image's packages: the open ones from Debian's security tracker, the fixed ones offline."""
+"""Which CVEs of the installed packages are open, by Debian's security tracker."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: image_cves
-short_description: Tell which CVEs of the installed packages are open, and which the installed versions have fixed
+module: open_cves
+short_description: Tell which CVEs of the installed packages are open
 description:
-  - The open ones come from Debian's security tracker by C(debsecan). Where that is not installed it is unpacked from
-    its package for the moment, so that nothing of it stays in an image. Where it, or the tracker's data, cannot be had
-    the result is C(unknown), with the reason; it is never an empty list.
-  - The fixed ones are read from the changelogs of the installed packages, without a network.
+  - Asks C(debsecan), which compares the installed packages with the data of Debian's security tracker. Where it, or the
+    data, cannot be had the result is C(unknown), with the reason; it is never an empty list.
   - Changes nothing.
 options:
-  suite:
-    description: Code name of the release, as in C(trixie).
-    type: str
-    required: true
   source:
-    description: Where the tracker's data is, as C(debsecan --source) takes it; Debian's own when empty.
+    description: Where the tracker's data is, as C(debsecan --source) takes it; where debsecan itself looks when empty.
     type: str
     default: ""
   timeout:
-    description: Seconds that asking the tracker may take.
+    description: Seconds that asking may take.
     type: int
     default: 60
+  unpack:
+    description:
+      - Whether debsecan is unpacked from its package for the moment where it is not installed; nothing of it stays.
+    type: bool
+    default: false
 author: The hybrid platform authors
 """
 
 EXAMPLES = r"""
-- name: Look which CVEs are known
-  hybrid.platform.image_cves:
-    suite: trixie
+- name: Look which CVEs are open
+  hybrid.platform.open_cves:
+  register: found
 """
 
 RETURN = r"""
@@ -42,15 +41,10 @@ open:
       C(package) and C(remarks) (such as 'fixed', 'high urgency'), and is null where they are unknown.
   returned: always
   type: dict
-fixed:
-  description: C(sources) has the CVEs that each source package's changelog names; C(unread) lists packages without one.
-  returned: always
-  type: dict
 """
 
 import contextlib
 import glob
-import gzip
 import os
 import re
 import shutil
@@ -59,8 +53,8 @@ import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 
-CVE = re.compile(r"CVE-\d{4}-\d{4,}")
 LINE = re.compile(r"^(CVE-\S+) (\S+)(?: \((.*)\))?$")
+CODENAME = re.compile(r'^VERSION_CODENAME="?([^"\n]+)', re.MULTILINE)
 
 
 class Unknown(Exception):
@@ -68,11 +62,13 @@ class Unknown(Exception):
 
 
 @contextlib.contextmanager
-def debsecan():
+def debsecan(unpack):
     """A debsecan to run: the one that is installed, else one that is gone afterwards."""
     if installed := shutil.which("debsecan"):
         yield installed
         return
+    if not unpack:
+        raise Unknown("debsecan is not installed")
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)  # apt fetches as a user of its own
         asked = subprocess.run(
@@ -90,6 +86,13 @@ def last_line(text):
     return (text.strip().splitlines() or ["it said nothing"])[-1]
 
 
+def suite(os_release):
+    found = CODENAME.search(os_release)
+    if not found:
+        raise Unknown("/etc/os-release names no release that the tracker could know")
+    return found[1]
+
+
 def parse(report):
     found = []
     for line in filter(None, map(str.strip, report.splitlines())):
@@ -101,11 +104,11 @@ def parse(report):
     return sorted(found, key=lambda one: (one["cve"], one["package"]))
 
 
-def open_cves(suite, source, timeout):
+def open_cves(os_release, source, timeout, unpack):
     try:
-        with debsecan() as program:
+        with debsecan(unpack) as program:
             # Not by its own first line: it must run by the Python that apt's module belongs to.
-            command = ["/usr/bin/python3", "-B", program, "--suite", suite, "--format", "summary"]
+            command = ["/usr/bin/python3", "-B", program, "--suite", suite(os_release), "--format", "summary"]
             command += ["--source", source] if source else []
             done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
         if done.returncode != 0:
@@ -118,56 +121,17 @@ def open_cves(suite, source, timeout):
     return {"status": "unknown", "reason": reason, "cves": None}
 
 
-def changelog(package):
-    """The text of its changelog, or None; a native package has no other one."""
-    for name in ("changelog.Debian.gz", "changelog.gz"):
-        with (
-            contextlib.suppress(OSError),
-            gzip.open(f"/usr/share/doc/{package}/{name}", "rt", errors="replace") as file,
-        ):
-            return file.read()
-    return None
-
-
-def fixed_cves(installed, changelog_of):
-    """CVEs by source package; one changelog stands for all packages of the same source and version."""
-    sources, unread, seen = {}, [], set()
-    for package, source, version in sorted(installed):
-        if (source, version) in seen:
-            continue
-        text = changelog_of(package)
-        if text is None:
-            unread.append((source, version, package))
-            continue
-        seen.add((source, version))
-        if cves := sorted({*CVE.findall(text), *sources.get(source, [])}):
-            sources[source] = cves
-    return {"sources": sources, "unread": sorted({p for s, v, p in unread if (s, v) not in seen})}
-
-
-def installed_packages():
-    fields = "${db:Status-Status}\\t${Package}\\t${source:Package}\\t${source:Version}\\n"
-    listing = subprocess.run(
-        ["dpkg-query", "--show", f"--showformat={fields}"], capture_output=True, text=True, check=True
-    ).stdout
-    return [tuple(line.split("\t")[1:]) for line in listing.splitlines() if line.startswith("installed\t")]
-
-
 def main():
     module = AnsibleModule(
         argument_spec={
-            "suite": {"type": "str", "required": True},
             "source": {"type": "str", "default": ""},
             "timeout": {"type": "int", "default": 60},
+            "unpack": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
-    asked = module.params
-    module.exit_json(
-        changed=False,
-        open=open_cves(asked["suite"], asked["source"], asked["timeout"]),
-        fixed=fixed_cves(installed_packages(), changelog),
-    )
+    with open("/etc/os-release") as stream:
+        module.exit_json(changed=False, open=open_cves(stream.read(), **module.params))
 
 
 if __name__ == "__main__":

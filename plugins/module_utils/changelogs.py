@@ -1,0 +1,17 @@
+# Apache-2.0 (see LICENSE)
+"""Where Debian's packages keep their changelogs, and the CVEs that these name."""
+
+from __future__ import annotations
+
+import re
+
+CVE = re.compile(r"CVE-\d{4}-\d{4,}")
+
+
+def changelog_paths(package):
+    """Below the root directory, the best one first; a native package has only the second."""
+    return [f"usr/share/doc/{package}/{name}" for name in ("changelog.Debian.gz", "changelog.gz")]
+
+
+def cves_in(text):
+    return sorted(set(CVE.findall(text)))
