@@ -11,7 +11,7 @@ EVIDENCE = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "evidence" / "roll
 
 @pytest.fixture
 def name(host):
-    return host.check_output("hostname")
+    return host.backend.host
 
 
 @pytest.fixture
@@ -19,17 +19,20 @@ def evidence(name):
     return json.loads((EVIDENCE / f"{name}.json").read_text())
 
 
-def version(host, package):
-    return host.check_output("dpkg-query --show --showformat='${Version}' %s", f"practice-{package}")
+@pytest.fixture(scope="module")
+def versions(host):
+    lines = host.check_output("dpkg-query --show --showformat='${Package} ${Version}\\n' 'practice-*'").splitlines()
+    return {package.removeprefix("practice-"): version for package, version in map(str.split, lines)}
 
 
-def test_what_was_pending_is_installed(host):
-    newest = {"service": "1.1", "stale": "1.1", "secure": "1.2", "conf": "1.1", "reboot": "1.1", "dies": "1.1"}
-    assert {package: version(host, package) for package in newest} == newest
+def test_what_was_pending_is_installed(versions, name):
+    newest = {"service": "1.1", "stale": "1.1", "unit": "1.1", "secure": "1.2", "conf": "1.1", "reboot": "1.1"}
+    newest["dies"] = "1.3" if name == "bookworm" else "1.1"  # mended after it had stopped the rollout
+    assert newest.items() <= versions.items()
 
 
-def test_held_excluded_and_phased_packages_are_as_they_were(host):
-    assert [version(host, package) for package in ("held", "excluded", "phased")] == ["1.0"] * 3
+def test_held_excluded_and_phased_packages_are_as_they_were(host, versions):
+    assert [versions[package] for package in ("held", "excluded", "phased")] == ["1.0"] * 3
     assert host.check_output("apt-mark showhold") == "practice-held"
 
 
@@ -42,43 +45,42 @@ def test_what_is_phased_in_is_neither_applied_nor_missing(host, name, evidence):
 
 
 def test_a_changed_configuration_file_was_kept_without_a_question(host):
-    assert host.file("/etc/practice-conf.conf").content_string == "answer = 42\n"
-
-
-def test_no_service_runs_on_a_file_that_is_gone(host):
-    pid = host.check_output("systemctl show --value --property=MainPID practice-stale")
-    assert not host.check_output(f"readlink /proc/{pid}/exe").endswith("(deleted)")
+    assert host.check_output("cat /etc/practice-conf.conf") == "answer = 42"
 
 
 def test_every_service_runs(host):
-    for service in ("service", "stale", "dies"):
-        assert host.service(f"practice-{service}").is_running
+    services = [f"practice-{service}" for service in ("service", "stale", "unit", "dies")]
+    assert host.check_output(f"systemctl is-active {' '.join(services)}").split() == ["active"] * len(services)
     assert host.check_output("systemctl list-units --state=failed --plain --no-legend") == ""
 
 
 def test_the_distributions_own_runs_are_planned_again(host):
-    for timer in ("apt-daily.timer", "apt-daily-upgrade.timer"):
-        assert host.service(timer).is_running
-    assert not host.service("hybrid-platform-patching-ends.timer").is_running
+    timers = "apt-daily.timer apt-daily-upgrade.timer hybrid-platform-patching-ends.timer"
+    assert host.run(f"systemctl is-active {timers}").stdout.split() == ["active", "active", "inactive"]
 
 
 def test_the_machine_went_out_of_service_and_came_back(host):
-    """The hooks of converge.yml and of the update that failed."""
-    steps = host.file("/var/lib/practice-service-log").content_string.split()
-    assert steps and steps == ["out", "in"] * (len(steps) // 2)
+    """The hooks of converge.yml and of the update that failed; meanwhile the distribution's own runs were not planned,
+    but their way back was."""
+    steps = host.file("/var/lib/practice-log").content_string.splitlines()
+    assert steps and steps == ["out inactive inactive active", "in"] * (len(steps) // 2)
 
 
 def test_the_evidence_says_what_an_auditor_asks(name, evidence):
     assert evidence["host"] == name and evidence["run"] == "rollout" and evidence["result"] == "patched"
-    assert evidence["started"] < evidence["ended"]
+    assert evidence["started"] < evidence["ended"] and evidence["requester"] == "molecule"
+    assert set(evidence["window"]) == {"from", "until"} and evidence["scope"] == "all"
     assert {"name": "practice-service", "from": "1.0", "to": "1.1"} in evidence["changes"]
     assert evidence["packages"]["before"]["practice-service"] == "1.0"
     assert evidence["packages"]["after"]["practice-service"] == "1.1"
     assert evidence["cves"]["closed"]["practice-service"] == ["CVE-2026-11111", "CVE-2026-22222"]
     assert evidence["cves"]["closed"]["practice-secure"] == ["CVE-2026-33333"]
     assert evidence["cves"]["unread"] == []
-    known = {"practice-held": ["CVE-2026-44444"]}
-    assert evidence["cves"]["open"] == (known if name == "trixie" else "unknown"), "only one machine has debsecan"
+    still_open = evidence["cves"]["open"]
+    if name == "trixie":
+        assert [(one["cve"], one["package"]) for one in still_open["cves"]] == [("CVE-2026-44444", "practice-held")]
+    else:
+        assert (still_open["status"], still_open["reason"]) == ("unknown", "debsecan is not installed")
     assert evidence["rebooted"] and evidence["reboot_pending"] == []
     assert "practice-service.service" in evidence["services"]["after"]
     assert evidence["holds"] == ["practice-held"]
