@@ -15,6 +15,7 @@ from infra.machines.accelerator import accelerator
 from infra.machines.config import MachineConfig
 from infra.machines.disk import disk_of
 from infra.machines.host import run, succeeds
+from infra.machines.patience import SYSTEMD_WAITS, patience
 from infra.machines.seed import take_seed
 
 
@@ -110,7 +111,7 @@ class QemuDriver:
         command = ["qemu-system-x86_64", "-name", self.config.name, "-machine", "q35", *accelerator().arguments]
         command += ["-m", str(self.config.memory // 2**20), "-smp", str(max(1, round(self.config.cpu)))]
         command += ["-kernel", str(kernel), "-initrd", str(initrd)]
-        command += ["-append", "root=/dev/vda rw console=ttyS0 quiet panic=1"]
+        command += ["-append", " ".join(self._kernel_arguments())]
         for drive in drives:
             command += ["-drive", f"file={drive},format=raw,if=virtio,discard=unmap"]
         command += ["-netdev", f"tap,id=n0,ifname={self._tap},script=no,downscript=no"]
@@ -125,6 +126,14 @@ class QemuDriver:
         for monitor in (self._monitor, self._control):
             command += ["-qmp", f"unix:{monitor},server=on,wait=off"]
         return command
+
+    def _kernel_arguments(self) -> list[str]:
+        arguments = ["root=/dev/vda", "rw", "console=ttyS0", "quiet", "panic=1"]
+        if (factor := patience("qemu")) > 1:
+            # systemd takes a disk that is not there yet for lost, and boots no further.
+            limits = ("device_timeout_sec", "timeout_start_sec")
+            arguments += [f"systemd.default_{limit}={SYSTEMD_WAITS * factor}" for limit in limits]
+        return arguments
 
     def _watch(self) -> None:
         """QEMU's exit code does not tell a reset from a power-off, its last event does."""

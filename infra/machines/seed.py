@@ -10,6 +10,7 @@ from pathlib import Path
 
 from infra.machines.config import MachineConfig
 from infra.machines.host import run
+from infra.machines.patience import SYSTEMD_WAITS, patience
 from infra.machines.ssh import make_key
 
 _HOST_KEY = "etc/ssh/ssh_host_ed25519_key"
@@ -28,7 +29,8 @@ def prepare_seed(config: MachineConfig, directory: Path, authorized_key: str) ->
     }
     if config.data_disk and config.driver == "qemu":
         image = Path(config.image) / "root/etc/fstab"
-        files["etc/fstab"] = image.read_text() + "LABEL=data /srv/data ext4 nodev,nosuid 0 2\n"
+        options = f"nodev,nosuid,x-systemd.device-timeout={SYSTEMD_WAITS * patience(config.driver)}"
+        files["etc/fstab"] = image.read_text() + f"LABEL=data /srv/data ext4 {options} 0 2\n"
     for name, text in files.items():
         file = seed / name
         file.parent.mkdir(parents=True, exist_ok=True)

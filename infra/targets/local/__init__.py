@@ -5,6 +5,7 @@ from __future__ import annotations
 import pulumi
 
 from infra.machines.accelerator import accelerator
+from infra.machines.patience import patience
 from infra.machines.state import addresses, gateway, state, subnet
 from infra.placement import Plan
 from infra.targets import Platform
@@ -34,12 +35,14 @@ class LocalTarget:
     def deploy(self, plan: Plan) -> Platform:
         here = state()
         network_range = subnet(here)
+        driver = self._resolved_driver()
         context = Context(
             plan=plan,
             state=here,
             subnet=network_range,
             addresses=addresses(network_range, machine_names(plan)),
-            driver=self._resolved_driver(),
+            driver=driver,
+            patience=patience(driver),
             network=Network(
                 "network",
                 here.bridge,

@@ -78,6 +78,7 @@ class Cluster(pulumi.ComponentResource):
                 "kubernetes_control_plane_kubeconfig_destination": str(kubeconfig),
                 "kubernetes_node_image_archives": images.archives,
                 "kubernetes_node_pause_image": images.references["pause"],
+                "kubernetes_node_timeout": 60 * context.patience,
                 "kubernetes_node_volumes": [_volume_path(name) for name in volumes],
                 "kubernetes_node_reserved": reserved(context.driver, memory, SYSTEM_RESERVE),
             },
@@ -90,6 +91,7 @@ class Cluster(pulumi.ComponentResource):
             localhost(),
             {
                 "cluster_services_kubeconfig": str(kubeconfig),
+                "cluster_services_timeout": 120 * context.patience,
                 "cluster_services_dns_image": images.references["coredns"],
                 "cluster_services_image_pull_policy": "Never",
                 "cluster_services_volumes": [_volume(name, size) for name, size in volumes.items()],
@@ -103,6 +105,7 @@ class Cluster(pulumi.ComponentResource):
             localhost(),
             {
                 "cluster_policies_kubeconfig": str(kubeconfig),
+                "cluster_policies_timeout": 60 * context.patience,
                 "cluster_policies_decisions": {p.workload: p.runtime.value for p in context.plan.placements},
             },
             [self.machine.instance_id],

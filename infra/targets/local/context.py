@@ -22,6 +22,7 @@ class Context:
     """Attributes:
     addresses: of every machine of the plan, by its name.
     driver: nspawn or qemu.
+    patience: the factor on every limit of time; see infra/machines/patience.py.
     """
 
     plan: Plan
@@ -29,6 +30,7 @@ class Context:
     subnet: ipaddress.IPv4Network
     addresses: dict[str, str]
     driver: str
+    patience: int
     network: Network
     ssh_key: SshKey
 

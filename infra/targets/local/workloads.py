@@ -41,6 +41,7 @@ class Workloads(pulumi.ComponentResource):
             {
                 "kubernetes_node_image_archives": archives,
                 "cluster_workloads_kubeconfig": str(kubeconfig_path(context)),
+                "cluster_workloads_timeout": 180 * context.patience,
                 "cluster_workloads_platform": context.plan.spec.name,
                 "cluster_workloads_pod_cidr": "10.244.0.0/16",
                 "cluster_workloads_user_namespaces": True,
