@@ -79,6 +79,30 @@ def test_the_closed_ports_are_open_from_inside_so_the_firewall_closed_them(host)
     assert ask(name, name, 7002, 7003) == {"7002": "open", "7003": "open"}
 
 
+def test_packets_for_others_are_not_passed_on_and_the_firewall_is_why():
+    """Bookworm is made a router with somebody behind it, to whom trixie is told the way."""
+    router, behind = machine("bookworm"), "203.0.113.2"
+    serve = LISTEN.replace("(7001, 7002, 7003)", "(7004,)")
+    router.check_output(
+        f"systemd-run --quiet --collect --unit=behind --property=PrivateNetwork=yes python3 -c '{serve}' && "
+        "sleep 1 && inside=$(systemctl show --property=MainPID --value behind) && "
+        "ip link add toward type veth peer name back && ip link set back netns $inside && "
+        "ip address add 203.0.113.1/24 dev toward && ip link set toward up && "
+        "nsenter --net --target=$inside sh -c 'ip address add 203.0.113.2/24 dev back && ip link set back up && "
+        "ip route add default via 203.0.113.1' && sysctl --quiet --write net.ipv4.ip_forward=1"
+    )
+    try:
+        machine("trixie").check_output(f"ip route replace {behind} via {ADDRESS['bookworm']}")
+        question = f"python3 -c '{ASK}' {behind} 7004"
+        assert json.loads(machine("trixie").check_output(question)) == {"7004": "TimeoutError"}
+        router.check_output("nft add rule inet hybrid_firewall forward accept")
+        assert json.loads(machine("trixie").check_output(question)) == {"7004": "open"}
+    finally:
+        router.run("nft flush chain inet hybrid_firewall forward; sysctl --write net.ipv4.ip_forward=0")
+        router.run("ip link delete toward; systemctl stop behind")
+        machine("trixie").run(f"ip route delete {behind}")
+
+
 @pytest.mark.parametrize("name", ADDRESS)
 def test_the_manager_comes_in_by_ssh_and_by_nothing_else(name):
     with socket.create_connection((ADDRESS[name], 22), timeout=3) as connection:
