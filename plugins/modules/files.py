@@ -20,7 +20,7 @@ options:
     required: true
     suboptions:
       path:
-        description: Absolute path.
+        description: Absolute path; for O(files[].state=tightened) a shell pattern.
         type: path
         required: true
       content:
@@ -40,8 +40,10 @@ options:
         description:
           - V(present) is a file with this content, V(absent) none.
           - V(existing) sets owner and permissions where there is a file or a directory, and makes none.
+          - V(tightened) takes from every regular file that O(files[].path) matches, or from every directory where it
+            ends in a slash, the permissions that O(files[].mode) does not grant. Grants none, and leaves owners alone.
         type: str
-        choices: [present, absent, existing]
+        choices: [present, absent, existing, tightened]
         default: present
       replace:
         description: Whether a file that is there gets this content; its owner and permissions are set in any case.
@@ -61,6 +63,11 @@ EXAMPLES = r"""
         content: "[Coredump]\nStorage=none\n"
       - path: /etc/security/limits.d/limit.conf
         content: "* hard core 0\n"
+
+- name: Keep the files of users from each other
+  hybrid.platform.files:
+    files:
+      - {path: /home/*/, state: tightened, mode: "0750"}
 """
 
 RETURN = r"""
@@ -71,7 +78,9 @@ changed_paths:
   elements: str
 """
 
+import glob
 import os
+import stat
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -83,14 +92,30 @@ ITEM = {
     "mode": {"type": "str", "default": "0644"},
     "owner": {"type": "str"},
     "group": {"type": "str"},
-    "state": {"type": "str", "choices": ["present", "absent", "existing"], "default": "present"},
+    "state": {"type": "str", "choices": ["present", "absent", "existing", "tightened"], "default": "present"},
     "replace": {"type": "bool", "default": True},
     "validate": {"type": "str"},
 }
 
 
+def tighten(module, item, changes):
+    """Take away what the mode does not grant, from what the pattern matches now."""
+    kind = stat.S_ISDIR if item["path"].endswith("/") else stat.S_ISREG
+    for path in sorted(glob.glob(item["path"])):
+        path = path.rstrip("/")
+        mode = os.lstat(path).st_mode  # of a link itself, which is neither
+        excess = mode & 0o777 & ~int(item["mode"], 8)
+        if kind(mode) and excess:
+            if not module.check_mode:
+                os.chmod(path, stat.S_IMODE(mode) & ~excess)
+            changes.add(path, b"%04o\n" % stat.S_IMODE(mode), b"%04o\n" % (stat.S_IMODE(mode) & ~excess))
+
+
 def ensure(module, item, changes):
     """Bring one file to its state."""
+    if item["state"] == "tightened":
+        tighten(module, item, changes)
+        return
     path, before = item["path"], read(item["path"])
     if item["state"] == "absent":
         if before is not None:

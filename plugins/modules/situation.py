@@ -15,6 +15,16 @@ options:
     type: list
     elements: str
     default: []
+  read:
+    description: Files of which to return the text, in the same call.
+    type: list
+    elements: path
+    default: []
+  match:
+    description: Shell patterns of which to return what they match.
+    type: list
+    elements: path
+    default: []
 author: The hybrid platform authors
 """
 
@@ -50,6 +60,14 @@ installed:
   returned: always
   type: list
   elements: str
+texts:
+  description: The text of each of O(read); empty where there is no such file.
+  returned: always
+  type: dict
+matches:
+  description: The paths that each of O(match) matches.
+  returned: always
+  type: dict
 distribution:
   description: The ID of os-release.
   returned: always
@@ -60,6 +78,7 @@ version:
   type: str
 """
 
+import glob
 import os
 import socket
 
@@ -109,9 +128,22 @@ def installed(module, packages):
     return sorted({line.split()[0] for line in lines if line.endswith(" installed")})
 
 
+def text(path):
+    try:
+        with open(path, errors="replace") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return ""
+
+
 def main():
     module = AnsibleModule(
-        argument_spec={"packages": {"type": "list", "elements": "str", "default": []}}, supports_check_mode=True
+        argument_spec={
+            "packages": {"type": "list", "elements": "str", "default": []},
+            "read": {"type": "list", "elements": "path", "default": []},
+            "match": {"type": "list", "elements": "path", "default": []},
+        },
+        supports_check_mode=True,
     )
     systemctl = module.get_bin_path("systemctl")
     state = module.run_command([systemctl, "is-system-running"])[1].strip() if systemctl else ""
@@ -128,6 +160,8 @@ def main():
         audit=booted and not container and audit_answers(),
         modules=booted and not container and may(CAP_SYS_MODULE),
         installed=installed(module, module.params["packages"]),
+        texts={path: text(path) for path in module.params["read"]},
+        matches={pattern: sorted(glob.glob(pattern)) for pattern in module.params["match"]},
         distribution=release.get("ID", ""),
         version=release.get("VERSION_ID", ""),
     )

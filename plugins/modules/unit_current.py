@@ -41,6 +41,10 @@ options:
         description: Whether it is to start at every boot. One that does is otherwise left so.
         type: bool
         default: false
+  running:
+    description: Whether units run here; in a chroot they are enabled and nothing more.
+    type: bool
+    default: true
 author: The hybrid platform authors
 """
 
@@ -136,6 +140,9 @@ def not_enabled(module, units):
     """Those of the units that do not start at boot."""
     if not units:
         return []
+    if not module.params["running"]:
+        told = {unit: module.run_command(["systemctl", "is-enabled", unit])[1].strip() for unit in units}
+        return [unit for unit, state in told.items() if state in ("disabled", "not-found", "")]
     _code, out, _err = module.run_command(["systemctl", "show", "--property=UnitFileState", *units], check_rc=True)
     states = [line.partition("=")[2] for line in out.splitlines() if line]
     return [unit for unit, state in zip(units, states, strict=True) if state in ("disabled", "")]
@@ -143,14 +150,17 @@ def not_enabled(module, units):
 
 def main():
     module = AnsibleModule(
-        argument_spec={"units": {"type": "list", "elements": "dict", "required": True, "options": UNIT}},
+        argument_spec={
+            "units": {"type": "list", "elements": "dict", "required": True, "options": UNIT},
+            "running": {"type": "bool", "default": True},
+        },
         supports_check_mode=True,
     )
     enabled = not_enabled(module, [unit["name"] for unit in module.params["units"] if unit["enabled"]])
     if enabled and not module.check_mode:
         module.run_command(["systemctl", "enable", "--quiet", *enabled], check_rc=True)
     renewed = []
-    for unit in module.params["units"]:
+    for unit in module.params["units"] if module.params["running"] else []:
         action = needed(module, unit)
         if action is None:
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -44,6 +45,29 @@ def ssh(options="", command="true", user="root"):
     return f"{base} {options} {user}@127.0.0.1 {command}"
 
 
+class Come:
+    """Log in from here, as somebody from outside would."""
+
+    def __init__(self, variables):
+        self.command = ["ssh", "-i", variables["ansible_ssh_private_key_file"]]
+        self.command += shlex.split(variables["ansible_ssh_common_args"])
+        self.address = variables["ansible_host"]
+
+    def begin(self, user, *command, options=()):
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen([*self.command, *options, f"{user}@{self.address}", *command], **pipes)
+
+    def __call__(self, user, *command, options=()):
+        with self.begin(user, *command, options=options) as process:
+            out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@pytest.fixture(scope="module")
+def come(host):
+    return Come(host.ansible.get_variables())
+
+
 def test_the_machine_is_well(host):
     assert host.check_output("systemctl is-system-running --wait || true") == "running", host.run(
         "systemctl --failed --no-legend"
@@ -54,9 +78,16 @@ def test_the_machine_is_well(host):
 
 
 def test_files_are_private_and_an_idle_shell_ends(host, user):
-    login = host.check_output(f"su --login {user} --command {shlex.quote('umask; echo $TMOUT; TMOUT=0; echo $TMOUT')}")
-    assert login.split()[:2] == ["0027", "600"]
-    assert "0" not in login.split()[2:]
+    """Who tries to have no end to it is refused, and bash runs nothing after that."""
+    command = "umask; echo $TMOUT; TMOUT=0; echo $TMOUT"
+    login = host.run(f"su --login {user} --command {shlex.quote(command)}")
+    assert login.stdout.split() == ["0027", "600"] and "readonly" in login.stderr
+
+
+def test_a_home_is_closed_to_others_also_one_that_was_open(host, user):
+    assert host.run(as_user(user, "ls /home/bob")).rc != 0
+    assert host.run(as_user("bob", f"ls /home/{user}")).rc != 0
+    assert host.run(as_user("bob", "ls /home/bob")).rc == 0
 
 
 def test_nobody_becomes_another_user_by_su(host, user):
@@ -71,6 +102,16 @@ def test_nobody_becomes_another_user_by_su(host, user):
 
 def test_an_account_ends_some_time_after_its_password(host, user):
     assert host.check_output(f"getent shadow {user}").split(":")[3:7] == ["1", "365", "7", "45"]
+
+
+# accounting
+
+
+def test_a_program_that_ran_is_on_record(host, container):
+    if container:
+        pytest.skip("the kernel's records belong to the host of this container")
+    host.check_output("cp /bin/true /usr/local/bin/ran-once && ran-once && rm /usr/local/bin/ran-once")
+    assert "ran-once" in host.check_output("lastcomm ran-once")
 
 
 # aide
@@ -106,10 +147,11 @@ def test_a_changed_identity_is_on_record(host, container):
     assert "/etc/gshadow" in host.check_output("sleep 2; ausearch --input-logs --key identity --interpret | tail -20")
 
 
-def test_audit_does_not_fail_where_it_cannot_run(host, container):
+@pytest.mark.parametrize("unit", ["auditd", "acct"])
+def test_what_records_by_the_kernel_does_not_fail_where_it_cannot_run(host, container, unit):
     if not container:
         pytest.skip("it runs here")
-    assert host.check_output("systemctl show --property=ActiveState --value auditd.service") == "inactive"
+    assert host.check_output(f"systemctl show --property=ActiveState --value {unit}.service") == "inactive"
 
 
 # banners
@@ -142,6 +184,18 @@ def test_only_those_with_jobs_plan_jobs(host, user):
     assert refused.rc != 0 and "not allowed" in refused.stderr
 
 
+# debsums
+
+
+def test_a_file_that_is_not_as_debian_ships_it_is_on_record(host):
+    host.check_output("cp -p /usr/sbin/dump-acct /root/kept && echo >>/usr/sbin/dump-acct")
+    try:
+        host.check_output("run-parts --regex '^debsums$' /etc/cron.weekly")
+    finally:
+        host.check_output("mv /root/kept /usr/sbin/dump-acct")
+    assert "/usr/sbin/dump-acct" in host.check_output("journalctl --identifier=debsums --output=cat --no-pager")
+
+
 # firewall
 
 
@@ -161,6 +215,11 @@ def test_a_port_that_nobody_asked_for_is_closed(host, address):
 
 def test_the_journal_is_kept(host):
     assert len(host.check_output("journalctl --list-boots --no-pager").splitlines()) > 1
+
+
+def test_logs_are_not_for_everybody_also_after_a_boot(host, user):
+    readable = host.check_output("cd / && " + as_user(user, "find /var/log -maxdepth 1 -type f -readable"))
+    assert readable == "", readable
 
 
 # modules
@@ -240,20 +299,28 @@ def test_weak_ciphers_and_exchanges_are_refused(host):
         assert "no matching" in host.run(ssh(f"{option} {cipher}")).stderr.lower(), option
 
 
-def test_an_administrator_by_sudoers_d_still_comes_in(host, address):
-    variables = host.ansible.get_variables()
-    host_here = ["ssh", "-i", variables["ansible_ssh_private_key_file"]]
-    host_here += [*shlex.split(variables["ansible_ssh_common_args"]), f"ann@{address}", "sudo", "id", "-u"]
-    done = subprocess.run(host_here, capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == "0", done.stderr
+def test_an_administrator_by_sudoers_d_still_comes_in(come):
+    assert come("ann", "sudo", "id", "-u").stdout.strip() == "0"
 
 
-def test_only_a_bastion_forwards_connections(host, address, name):
-    variables = host.ansible.get_variables()
-    command = ["ssh", "-i", variables["ansible_ssh_private_key_file"]]
-    command += [*shlex.split(variables["ansible_ssh_common_args"]), "-W", "127.0.0.1:22", f"ann@{address}"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
-    assert ("SSH-2.0" in done.stdout) == (name == "bastion"), done.stderr
+def test_where_a_group_is_named_only_its_members_come_in(come, name):
+    """Ann was put into it as an administrator of that day; bob has a key as well."""
+    came = come("bob", "id", "-un")
+    assert came.stdout.strip() == ("" if name == "bastion" else "bob"), came.stderr
+
+
+def test_only_a_bastion_forwards_connections(come, name):
+    assert ("SSH-2.0" in come("ann", options=("-W", "127.0.0.1:22")).stdout) == (name == "bastion")
+
+
+def test_a_second_session_in_one_connection_is_possible_and_a_third_is_not(come, tmp_path):
+    """Ansible has one for its module and at times one for a file."""
+    shared = ("-o", "ControlMaster=auto", "-o", f"ControlPath={tmp_path}/shared", "-o", "ControlPersist=20")
+    assert come("ann", "true", options=shared).returncode == 0
+    with come.begin("ann", "sleep 8", options=shared), come.begin("ann", "sleep 8", options=shared):
+        time.sleep(2)
+        third = come("ann", "true", options=shared)
+    assert "Session open refused" in third.stderr and third.returncode == 0, third.stderr
 
 
 # sudo

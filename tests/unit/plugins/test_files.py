@@ -59,3 +59,29 @@ def test_a_file_that_must_not_be_there_goes(call, tmp_path):
     assert call(files, files=[{"path": str(target), "state": "absent"}])["changed"]
     assert not target.exists()
     assert not call(files, files=[{"path": str(target), "state": "absent"}])["changed"]
+
+
+def test_what_a_pattern_matches_loses_permissions_and_gains_none(call, tmp_path):
+    for name, mode in (("open", 0o664), ("closed", 0o600), ("setgid", 0o2755)):
+        (tmp_path / name).touch()
+        (tmp_path / name).chmod(mode)
+    (tmp_path / "directory").mkdir(mode=0o755)
+    (tmp_path / "link").symlink_to(tmp_path / "directory")
+    wanted = [{"path": f"{tmp_path}/*", "state": "tightened", "mode": "0640"}]
+    assert call(files, check=True, files=wanted)["changed_paths"] == [f"{tmp_path}/open", f"{tmp_path}/setgid"]
+    assert (tmp_path / "open").stat().st_mode & 0o7777 == 0o664
+    call(files, files=wanted)
+    modes = {name: (tmp_path / name).stat().st_mode & 0o7777 for name in ("open", "closed", "setgid", "directory")}
+    assert modes == {"open": 0o640, "closed": 0o600, "setgid": 0o2640, "directory": 0o755}
+    assert not call(files, files=wanted)["changed"]
+
+
+def test_a_slash_at_its_end_makes_a_pattern_one_of_directories(call, tmp_path):
+    (tmp_path / "directory").mkdir(mode=0o755)
+    (tmp_path / "file").touch()
+    (tmp_path / "file").chmod(0o666)
+    (tmp_path / "link").symlink_to(tmp_path / "directory")
+    wanted = [{"path": f"{tmp_path}/*/", "state": "tightened", "mode": "0750"}]
+    assert call(files, files=wanted)["changed_paths"] == [f"{tmp_path}/directory"]
+    assert (tmp_path / "directory").stat().st_mode & 0o777 == 0o750
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o666

@@ -41,6 +41,19 @@ def test_what_starts_at_boot_is_left_alone(enabling):
     assert (result["changed"], calls) == (False, [])
 
 
+def test_in_a_chroot_units_are_enabled_and_not_looked_at_otherwise(call, tmp_path, monkeypatch):
+    (tmp_path / "systemctl").write_text(
+        f'#!/bin/sh\necho "$@" >>{tmp_path}/calls\n[ "$1" != is-enabled ] || echo disabled\n'
+    )
+    (tmp_path / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    result = call(
+        unit_current, running=False, units=[{"name": "a.service", "files": [], "enabled": True, "start": True}]
+    )
+    assert (result["enabled"], result["renewed"]) == (["a.service"], [])
+    assert (tmp_path / "calls").read_text().splitlines() == ["is-enabled a.service", "enable --quiet a.service"]
+
+
 def test_check_mode_only_tells(enabling):
     result, calls = enabling("disabled", check=True)
     assert (result["enabled"], calls) == (["0.service"], [])
