@@ -4,15 +4,16 @@
 
 MACHINE is debian-12 or debian-13 with -nspawn or -qemu behind it; both releases under nspawn where none is named.
 Each starts from a stock image, is scanned, hardened by an ordinary playbook over SSH, rebooted and scanned again. The
-run fails where a score is below the recorded one, where a rule that passed before fails after, or where a rule fails
-that waivers.yml does not name. --record keeps what was measured: `results/` and the table scores.md. The scanner's own
-reports stay under build/scores.
+run fails where a score is below the recorded one, where a rule that passed before fails after, or where waivers.yml
+gives no reason for a rule that fails or for a suggestion of Lynis. --record keeps what was measured: `results/` and
+the table scores.md. The scanner's own reports stay under build/scores.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import fnmatch
 import hashlib
 import json
 import os
@@ -168,9 +169,17 @@ def summary(machine: Machine, found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def faults(measured: dict[str, Any], recorded: dict[str, Any] | None, waivers: list[dict[str, Any]]) -> list[str]:
+def waived_on(machine: str, waivers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The waivers that are for this machine: a reason that holds in a container need not hold on a virtual machine."""
+    return [waiver for waiver in waivers if fnmatch.fnmatchcase(machine, waiver.get("machines", "*"))]
+
+
+def faults(
+    measured: dict[str, Any], recorded: dict[str, Any] | None, waivers: list[dict[str, Any]], unheeded: dict[str, str]
+) -> list[str]:
     """Why a measurement is not good enough."""
     found = []
+    waivers = waived_on(measured["machine"], waivers)
     for profile, result in measured["profiles"].items():
         failed = outcomes(result, "fail")
         before = recorded["profiles"][profile] if recorded else {"hardened": 0, "rules": {}}
@@ -186,6 +195,10 @@ def faults(measured: dict[str, Any], recorded: dict[str, Any] | None, waivers: l
             f"the index of Lynis fell from {recorded['lynis']['hardened']['score']} "
             f"to {measured['lynis']['hardened']['score']}"
         )
+    suggested = set(measured["lynis"]["hardened"]["suggestions"])
+    found += [
+        f"Lynis suggests {one}, and nothing says why it is not done" for one in sorted(suggested - unheeded.keys())
+    ]
     return [f"{measured['machine']}: {fault}" for fault in found]
 
 
@@ -203,14 +216,18 @@ def waivers() -> list[dict[str, Any]]:
     return yaml.safe_load((HERE / "waivers.yml").read_text())["hardening_waivers"]
 
 
+def lynis_unheeded() -> dict[str, str]:
+    return yaml.safe_load((HERE / "waivers.yml").read_text())["lynis_unheeded"]
+
+
 def record(measured: dict[str, dict[str, Any]]) -> None:
     (HERE / "results").mkdir(exist_ok=True)
     for name, result in measured.items():
         (HERE / "results" / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
-    (HERE / "scores.md").write_text(table(recorded_results(), waivers()))
+    (HERE / "scores.md").write_text(table(recorded_results(), waivers(), lynis_unheeded()))
 
 
-def table(results: dict[str, dict[str, Any]], waived: list[dict[str, Any]]) -> str:
+def table(results: dict[str, dict[str, Any]], waived: list[dict[str, Any]], unheeded: dict[str, str]) -> str:
     lines = [
         "# Scores of stock and hardened machines",
         "",
@@ -237,8 +254,14 @@ def table(results: dict[str, dict[str, Any]], waived: list[dict[str, Any]]) -> s
     lines += ["", "Measured with:", ""]
     lines += [f"- {name}, {r['day']}: {r['content']}, {', '.join(r['scanners'])}" for name, r in results.items()]
     lines += ["", "## Waivers", "", "Each rule that still fails somewhere, and why (`waivers.yml`).", ""]
-    lines += ["| rule | reason | owner | until |", "|---|---|---|---|"]
-    lines += [f"| `{w['rule']}` | {w['reason']} | {w['owner']} | {w['expires']} |" for w in waived]
+    lines += ["| rule | on | reason | owner | until |", "|---|---|---|---|---|"]
+    for waiver in waived:
+        cells = [waiver.get("machines", "all"), waiver["reason"], waiver["owner"], str(waiver["expires"])]
+        lines.append(f"| `{waiver['rule']}` | {' | '.join(cells)} |")
+    lines += ["", "## What Lynis goes on suggesting", "", "| suggestion | on | why it stays so |", "|---|---|---|"]
+    for suggestion, reason in unheeded.items():
+        told = [name for name, r in results.items() if suggestion in r["lynis"]["hardened"]["suggestions"]]
+        lines.append(f"| `{suggestion}` | {', '.join(told)} | {reason} |")
     return "\n".join(lines) + "\n"
 
 
@@ -255,10 +278,11 @@ def main() -> int:
         measured = dict(zip(wanted, pool.map(lambda name: measure(Machine(name)), wanted), strict=True))
     for name, result in measured.items():
         (WORK / "raw" / name / "summary.json").write_text(json.dumps(result, indent=1) + "\n")
-    recorded, waived = recorded_results(), waivers()
-    print(table(measured, []).split("\n\n")[2])
+    recorded, waived, unheeded = recorded_results(), waivers(), lynis_unheeded()
+    print(table(measured, [], {}).split("\n\n")[2])
     found = waiver_faults(waived, datetime.datetime.now(datetime.UTC).date().isoformat())
-    found += [fault for name, result in measured.items() for fault in faults(result, recorded.get(name), waived)]
+    for name, result in measured.items():
+        found += faults(result, recorded.get(name), waived, unheeded)
     if arguments.record:
         record(measured)
     print("\n".join(found))
