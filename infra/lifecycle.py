@@ -31,7 +31,8 @@ console = Console(highlight=False)
 
 def up() -> int:
     started = time.time()
-    clear_dead_locks(state())
+    if is_busy(state()):
+        return 1
     code = _pulumi("up", "--yes", "--skip-preview", "--suppress-outputs")
     if code == 0:
         code = _verify()
@@ -47,7 +48,8 @@ def up() -> int:
 def down() -> int:
     started = time.time()
     here = state()
-    clear_dead_locks(here)
+    if is_busy(here):
+        return 1
     if (here.directory / "pulumi").exists() and _pulumi("destroy", "--yes", "--skip-preview") != 0:
         console.print("pulumi destroy did not finish; removing what is left of the platform on this machine")
     sweep(here)
@@ -57,14 +59,35 @@ def down() -> int:
     return 0
 
 
-def clear_dead_locks(here: State) -> None:
-    """Remove the backend's locks whose process is gone; the lock of a living one stays and stops us."""
+def is_busy(here: State) -> bool:
+    """Whether another pulumi is at work on the platform, which is then told; the locks of dead ones are removed."""
+    owners = clear_dead_locks(here)
+    for owner in owners:
+        console.print(f"[red]{owner} is at work on this platform already.[/] Wait for it or end it, and try again.")
+    return bool(owners)
+
+
+def clear_dead_locks(here: State) -> list[str]:
+    """Remove the backend's locks whose process is gone; returns what holds the others."""
+    alive = []
     for lock in (here.directory / "pulumi/backend").rglob("locks/**/*.json"):
         with contextlib.suppress(ValueError, KeyError, FileNotFoundError):
             owner = json.loads(lock.read_text())
-            if owner["hostname"] == socket.gethostname() and not Path(f"/proc/{owner['pid']}").exists():
+            if owner["hostname"] != socket.gethostname():
+                alive.append(f"process {owner['pid']} of {owner['hostname']}")
+            elif _is_pulumi(owner["pid"]):
+                alive.append(f"pulumi (process {owner['pid']})")
+            else:
                 console.print(f"clearing the lock of process {owner['pid']}, which is gone")
                 lock.unlink()
+    return alive
+
+
+def _is_pulumi(process: int) -> bool:
+    """After a reboot the number may be somebody else's."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{process}/comm").read_text().strip() == "pulumi"
+    return False
 
 
 def sweep(here: State) -> None:

@@ -1,11 +1,12 @@
 """What changes, breaks, and comes back."""
 
+import contextlib
 import json
-import os
+import re
 import shutil
-import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -178,6 +179,16 @@ def test_data_survives_replacing_the_resource_of_its_disk(platform, entry):
     assert entry in entries(platform)
 
 
+def helpers_of_pulumi(platform):
+    """The language host with its program, and the provider of machines."""
+    theirs = f"HYBRID_PLATFORM_STATE={platform.state}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command, environment = ((process / name).read_bytes() for name in ("cmdline", "environ"))
+            if theirs in environment.split(b"\0") and re.search(rb"toolchain\.language_host|pulumi\.dynamic", command):
+                yield command.replace(b"\0", b" ").decode()
+
+
 def test_an_up_that_was_killed_is_continued_by_the_next(platform, entry):
     directory = platform.machine_directory("tariffs-0")
     supervisor.stop(directory)
@@ -190,12 +201,11 @@ def test_an_up_that_was_killed_is_continued_by_the_next(platform, entry):
         "local",
         "--non-interactive",
     ]
-    process = subprocess.Popen(
-        command, cwd=PROJECT, env=platform.environment, stdout=subprocess.DEVNULL, start_new_session=True
-    )
-    eventually("the machine is being started", lambda: supervisor.is_running(directory))
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with subprocess.Popen(command, cwd=PROJECT, env=platform.environment, stdout=subprocess.DEVNULL) as process:
+        eventually("the machine is being started", lambda: supervisor.is_running(directory))
+        assert list(helpers_of_pulumi(platform))
+        process.kill()
+    eventually("what pulumi had started ends with it", lambda: not list(helpers_of_pulumi(platform)), seconds=20)
     platform.clear_dead_locks()
     platform.up()
     assert json.loads(platform.pulumi("preview", "--json"))["changeSummary"].keys() == {"same"}

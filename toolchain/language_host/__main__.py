@@ -155,7 +155,12 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     print(port, flush=True)
-    stopped.wait()
+    engine = os.getppid()
+    # An engine that was killed tells nobody; its program would wait for an answer for ever.
+    while not stopped.wait(timeout=1) and os.getppid() == engine:
+        pass
+    # Before the server, whose threads wait for them.
+    host.stop_children()
     server.stop(grace=None)
 
 
