@@ -179,7 +179,7 @@ def test_a_crash_leaves_no_core(host, user):
 
 
 def test_only_those_with_jobs_plan_jobs(host, user):
-    assert host.run(as_user("bob", "crontab -l")).stdout == "0 5 * * * true\n"
+    assert host.check_output(as_user("bob", "crontab -l")) == "0 5 * * * true"
     refused = host.run(as_user(user, "crontab -l"))
     assert refused.rc != 0 and "not allowed" in refused.stderr
 
@@ -228,9 +228,8 @@ def test_logs_are_not_for_everybody_also_after_a_boot(host, user):
 @pytest.mark.parametrize("module", ["cramfs", "usb-storage", "dccp", "rds"])
 def test_a_blocked_module_stays_out(host, module):
     assert host.run(f"modprobe {module}").rc != 0
-    assert (
-        "install /bin/false" in host.run(f"modprobe --show-config | grep 'install {module.replace('-', '_')} '").stdout
-    )
+    shown = host.check_output(f"modprobe --show-config | grep 'install {module.replace('-', '_')} '")
+    assert shown.endswith("/bin/false")
 
 
 # mounts
@@ -260,7 +259,7 @@ def test_packages_can_still_be_installed(host):
 
 
 def test_a_bad_password_and_one_of_the_past_are_refused(host, user):
-    for bad in ("short", "alllowercaseletters", "Passw0rd!Passw0rd!111"):
+    for bad in ("short", "alllowercaseletters", "aaaaBBBB1111!!!!"):
         assert host.run(f"echo '{user}:{bad}' | chpasswd").rc != 0, bad
     host.check_output(f"echo '{user}:{GOOD}' | chpasswd")
     host.check_output(f"echo '{user}:{ANOTHER}' | chpasswd")
