@@ -19,7 +19,7 @@ from typing import Any
 from infra.inventory import CONTROL_PLANE, NODES, VM_TIER, Host, Inventory
 from infra.machines.ssh import make_key
 from infra.machines.state import addresses, gateway, state, subnet
-from infra.targets.local import data_disk, golden_image, machine, network, stock_image
+from infra.targets.local import data_disk, golden_image, host_settings, machine, network, stock_image
 
 DRIVER = os.environ.get("MACHINE_DRIVER", "nspawn")
 MIB = 2**20
@@ -60,6 +60,7 @@ def up(directory: Path, machines: list[Wanted]) -> None:
     if not key.exists():
         make_key(key, "tests")
         (directory / "network.json").write_text(json.dumps(bridge | network.create(bridge)))
+    host_settings.create({"needed": host_settings.NEEDED})
     address = addresses(subnet(state()), [wanted.name for wanted in machines])
     hosts = []
     for wanted in machines:
@@ -99,6 +100,7 @@ def down(directory: Path) -> None:
         machine.delete({"name": file.parent.name, "instance_id": machine.instance(file.parent.name)})
     if (directory / "network.json").exists():
         network.delete(json.loads((directory / "network.json").read_text()))
+    host_settings.give_back()
     shutil.rmtree(directory, ignore_errors=True)
 
 

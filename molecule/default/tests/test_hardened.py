@@ -58,3 +58,7 @@ def test_a_short_password_is_refused_and_guessing_locks(host):
 def test_the_journal_is_kept(host):
     assert host.check_output("ls /var/log/journal")
     assert len(host.check_output("journalctl --list-boots --no-pager").splitlines()) > 1
+
+
+def test_a_machine_reaches_where_its_packages_come_from(host):
+    assert host.run("apt-get --quiet --option APT::Update::Error-Mode=any update").rc == 0
