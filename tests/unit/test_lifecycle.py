@@ -5,6 +5,8 @@ import os
 import shutil
 import socket
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +32,9 @@ def working_pulumi(tmp_path):
     (tmp_path / "bin").mkdir()
     program = shutil.copy(shutil.which("sleep"), tmp_path / "bin/pulumi")
     with subprocess.Popen([program, "60"]) as process:
+        # The kernel names a process a moment after it has told us that the program was started.
+        while Path(f"/proc/{process.pid}/comm").read_text().strip() != "pulumi":
+            time.sleep(0.01)
         yield process.pid
         process.kill()
 
@@ -64,6 +69,8 @@ def test_a_pulumi_of_another_host_is_never_taken_for_dead(tmp_path, lock):
 @pytest.mark.parametrize("command", [lifecycle.up, lifecycle.down])
 def test_nothing_is_changed_under_a_pulumi_at_work(tmp_path, lock, working_pulumi, monkeypatch, command):
     monkeypatch.setenv("HYBRID_PLATFORM_STATE", str(tmp_path))
+    for name in ("_pulumi", "sweep", "_verify"):
+        monkeypatch.setattr(lifecycle, name, lambda *_: pytest.fail("went to work under a pulumi at work"))
     file = lock(working_pulumi)
     assert command() == 1
     assert file.exists()
