@@ -166,7 +166,9 @@ def newer_image(platform):
 def test_data_survives_a_new_image_of_the_database_machine(platform, entry, newer_image):
     has_the_mark = "test -e /etc/newer-image"
     assert platform.host("ledger-0").run(has_the_mark).failed
-    assert platform.preview()["ledger-0"] == "replace"
+    changed = platform.preview()
+    assert changed["ledger-0"] == "replace"
+    assert all("ledger" in name or "postgresql" in name for name in changed), changed
     platform.up()
     assert platform.host("ledger-0").run(has_the_mark).succeeded, "the machine does not run from the new image"
     eventually("the web service is ready", lambda: serves(platform))

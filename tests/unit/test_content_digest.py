@@ -33,6 +33,12 @@ def test_a_digest_has_the_plugins_that_the_roles_use_and_no_others(playbook, use
     assert not {f"plugins/{file}" for file in unused} & found
 
 
+def test_an_image_is_not_made_of_roles_that_it_has_not_on_board():
+    workloads = ("roles/kubernetes_node/", "roles/postgresql/", "roles/tariffs/")
+    assert not {file for file in reached("golden_image.yml", "tariffs") if file.startswith(workloads[:2])}
+    assert {file for file in reached("golden_image.yml", "tariffs") if file.startswith(workloads[2])}
+
+
 def test_every_name_of_the_collection_leads_to_a_file():
     """A filter that has not its function's name would be missing from the digests."""
     texts = [file for tree in ("roles", "playbooks") for file in (PROJECT / tree).rglob("*.yml")]
