@@ -1,7 +1,8 @@
-"""The platform's subnet on this machine: a bridge, and NAT for what its machines fetch."""
+"""The platform's subnet on this machine: a bridge, and a way out for what its machines fetch."""
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import pulumi
@@ -34,6 +35,9 @@ def update(inputs: Values, old: Values) -> Values:
 
 def delete(outputs: Values) -> None:
     bridge = outputs["bridge"]
+    for rule in _passes(bridge):
+        while _has_iptables() and succeeds("iptables", "--wait", "--check", "FORWARD", *rule):
+            run("iptables", "--wait", "--delete", "FORWARD", *rule)
     if succeeds("nft", "list", "table", "ip", bridge):
         run("nft", "delete", "table", "ip", bridge)
     if succeeds("ip", "link", "show", bridge):
@@ -42,7 +46,8 @@ def delete(outputs: Values) -> None:
 
 def is_intact(outputs: Values) -> bool:
     bridge = outputs["bridge"]
-    return succeeds("ip", "link", "show", bridge) and succeeds("nft", "list", "table", "ip", bridge)
+    has_table = succeeds("nft", "list", "table", "ip", bridge)
+    return has_table and succeeds("ip", "link", "show", bridge) and not _missing_passes(bridge)
 
 
 def _ensure(inputs: Values) -> None:
@@ -63,3 +68,28 @@ table ip {bridge} {{
 }}
 """
     run("nft", "-f", "-", stdin=rules)
+    for rule in _missing_passes(bridge):
+        run("iptables", "--wait", "--insert", "FORWARD", *rule)
+
+
+def _missing_passes(bridge: str) -> list[tuple[str, ...]]:
+    """Rules that let machines' traffic through where this host drops what it forwards, as Docker and ufw make it do.
+
+    A rule of our own table cannot: what one table accepts, another still drops.
+    """
+    if not _has_iptables() or "-P FORWARD DROP" not in run("iptables", "--wait", "--list-rules", "FORWARD"):
+        return []
+    return [r for r in _passes(bridge) if not succeeds("iptables", "--wait", "--check", "FORWARD", *r)]
+
+
+def _passes(bridge: str) -> list[tuple[str, ...]]:
+    """What machines begin, and the answers to it; nobody outside begins anything."""
+    comment = ("-m", "comment", "--comment", "hybrid-platform", "-j", "ACCEPT")
+    return [
+        ("-i", bridge, *comment),
+        ("-o", bridge, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", *comment),
+    ]
+
+
+def _has_iptables() -> bool:
+    return shutil.which("iptables") is not None
