@@ -57,10 +57,8 @@ class Host:
         return run("ip", "netns", "exec", self.names[role], *command)
 
     def network(self, call):
-        code = (
-            f"import json, sys; from infra.targets.local import network; print(network.{call}(json.loads(sys.argv[1])))"
-        )
-        return self.inside("host", sys.executable, "-c", code, json.dumps(NETWORK)).strip()
+        code = f"from infra.targets.local import network; print(network.{call}({NETWORK}))"
+        return self.inside("host", sys.executable, "-c", code).strip()
 
     def plug_in(self):
         self.wire("machine", "", MACHINE, "vb-machine")
