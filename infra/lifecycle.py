@@ -22,6 +22,7 @@ from rich.table import Table
 from infra.machines import images, supervisor
 from infra.machines.host import run
 from infra.machines.state import PROJECT, State, state
+from infra.preflight import shortages
 from infra.targets.local import host_settings, network
 from toolchain.build import being_built, cache_directory
 
@@ -33,6 +34,8 @@ def up() -> int:
     started = time.time()
     if is_busy(state()):
         return 1
+    for shortage in shortages(state().directory):
+        console.print(f"[yellow]This machine is short of what the platform needs:[/] {shortage}")
     code = _pulumi("up", "--yes", "--skip-preview", "--suppress-outputs")
     if code == 0:
         code = _verify()

@@ -14,6 +14,10 @@ missing_packages() {
 }
 
 install_debian_packages() {
+    if ! command -v apt-get >/dev/null; then
+        echo "setup: this is no Debian: there is no apt-get; the local platform needs Debian 12 or 13" >&2
+        exit 1
+    fi
     missing=$(missing_packages "$@")
     [ -n "$missing" ] || return 0
     echo "setup: installing Debian packages:" $missing

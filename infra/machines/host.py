@@ -46,3 +46,9 @@ def _last_lines(done: subprocess.CompletedProcess[str]) -> str:
 def memory() -> int:
     """Bytes of memory, as the kernel counts it in /proc/meminfo."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def available_memory() -> int:
+    """Bytes of memory that could be given to a new process without swapping, as the kernel estimates it."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
