@@ -54,6 +54,17 @@ def test_access_is_by_entries_alone(deployed, stack):
     assert len(entries) == len(admins) + 1 and set(admins) < entries
 
 
+def test_no_administrator_takes_the_place_of_another():
+    """Not of one of the same name in another path, nor of the operator."""
+    admins = [f"arn:aws:iam::111122223333:role/{name}" for name in ("operator", "a/admin", "b/admin", "admin")]
+
+    def name_them(config):
+        config["cluster"]["admin_roles"] = admins
+
+    entries = {e.props["principalArn"] for e in deploy("aws-dev", name_them).deployment.of("eks/accessEntry")}
+    assert len(entries) == 5 and set(admins) < entries
+
+
 def test_all_control_plane_logs_are_kept_in_a_group_of_ours(deployed):
     (cluster,) = deployed.of("eks/cluster")
     assert set(cluster.props["enabledClusterLogTypes"]) == {
@@ -88,7 +99,10 @@ def test_add_ons_are_pinned_and_come_in_order(deployed):
 
 def test_pods_get_network_policy_and_identities_from_the_start(deployed):
     cni = deployed.one("eks/addon", "cluster-vpc-cni").props
-    assert json.loads(cni["configurationValues"])["enableNetworkPolicy"] == "true"
+    configuration = json.loads(cni["configurationValues"])
+    assert configuration["enableNetworkPolicy"] == "true"
+    # Else answers come to ports that the network ACLs of the private tier do not let in.
+    assert configuration["env"] == {"AWS_VPC_K8S_CNI_EXTERNALSNAT": "true"}
     for name in ("cluster-vpc-cni", "cluster-aws-ebs-csi-driver"):
         (identity,) = deployed.one("eks/addon", name).props["podIdentityAssociations"]
         assert identity["roleArn"]
@@ -113,6 +127,21 @@ def test_sandboxed_nodes_have_a_group_that_reaches_no_machine(deployed):
         if r.props["securityGroupId"].endswith("pool-microvm") and "referencedSecurityGroupId" in r.props
     ]
     assert egress and not [peer for peer in egress if "-vm-" in peer]
+
+
+def test_nodes_may_ask_what_they_ask_before_they_join(deployed):
+    """The minimal policy alone is made for nodes of EKS Auto Mode, which is not used here."""
+    (group, *_) = deployed.of("eks/nodeGroup")
+    waited_for = waits_for(deployed, group)
+    managed = {a.props["policyArn"] for a in deployed.of("iam/rolePolicyAttachment") if a.urn in waited_for}
+    allowed = {
+        action
+        for policy in deployed.of("iam/rolePolicy")
+        if policy.name == "cluster-nodes" and policy.urn in waited_for
+        for statement in json.loads(policy.props["policy"])["Statement"]
+        for action in statement["Action"]
+    }
+    assert "arn:aws:iam::aws:policy/AmazonEKSWorkerNodePolicy" in managed or "ec2:DescribeInstances" in allowed
 
 
 def test_spot_takes_only_what_tolerates_interruption(deployed, plan):

@@ -28,6 +28,9 @@ NODE_ROOT_GIB = 50
 LABEL, CAPACITY = "hybrid.platform/runtime", "hybrid.platform/capacity"
 AUTOSCALER, SYSTEM = "cluster-autoscaler", "kube-system"
 CNI_ACCOUNT, CSI_ACCOUNT = "aws-node", "ebs-csi-controller-sa"  # the service accounts of the add-ons
+# Pods go out under their own addresses. By default the plugin puts the node's in their place, and any port from 1024
+# on, of which the network ACLs let no answers in below Linux's own range.
+NETWORK_PLUGIN = {"enableNetworkPolicy": "true", "env": {"AWS_VPC_K8S_CNI_EXTERNALSNAT": "true"}}
 CNI_POLICY, CSI_POLICY = "AmazonEKS_CNI_Policy", "service-role/AmazonEBSCSIDriverPolicy"
 
 
@@ -106,7 +109,7 @@ class Cluster(pulumi.ComponentResource):
         before_nodes: list[pulumi.Resource] = [
             self._addon("eks-pod-identity-agent", versions.eks_pod_identity_agent),
             self._addon("kube-proxy", versions.kube_proxy),
-            self._addon("vpc-cni", versions.vpc_cni, (CNI_ACCOUNT, cni), {"enableNetworkPolicy": "true"}),
+            self._addon("vpc-cni", versions.vpc_cni, (CNI_ACCOUNT, cni), NETWORK_PLUGIN),
         ]
         node_role = self._node_role()
         self.pools = pools_of(args.plan, args.config)
@@ -179,7 +182,8 @@ class Cluster(pulumi.ComponentResource):
 
     def _administrators(self) -> None:
         roles: dict[str, pulumi.Input[str]] = {"operator": self._args.operator_role_arn}
-        roles |= {arn.rsplit("/", 1)[-1]: arn for arn in self._args.config.admin_roles}
+        # With its path, and a word before it: neither two roles of one name nor one called operator are one.
+        roles |= {f"admin-{arn.split(':role/')[1].replace('/', '-')}": arn for arn in self._args.config.admin_roles}
         for label, arn in roles.items():
             entry = aws.eks.AccessEntry(
                 f"{self._name}-{label}", cluster_name=self.cluster.name, principal_arn=arn, opts=self._child
@@ -229,10 +233,13 @@ class Cluster(pulumi.ComponentResource):
         )
 
     def _node_role(self) -> ServiceRole:
+        """The minimal policy is made for EKS Auto Mode; a node of a managed group asks EC2 for its own name before it
+        joins, and for what its type can do."""
         managed = ("AmazonEKSWorkerNodeMinimalPolicy", "AmazonEC2ContainerRegistryPullOnly")
         return service_role(
             f"{self._name}-nodes",
             trust("ec2.amazonaws.com"),
+            [allow(["ec2:DescribeInstances", "ec2:DescribeInstanceTypes"], "*")],
             managed=[self._args.site.managed_policy(name) for name in managed],
             opts=self._child,
         )
