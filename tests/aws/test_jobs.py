@@ -55,12 +55,34 @@ def test_a_new_bundle_runs_the_association_again_and_touches_no_template(deploye
         assert (association.props["maxConcurrency"], association.props["maxErrors"]) == ("1", "0")
 
 
-def test_who_listens_for_the_first_bundle_exists_before_it(deployed):
-    uploaded = deployed.one("s3/bucketObjectv2", "artifacts-bundle")
-    listeners = [t for t in deployed.of("cloudwatch/eventTarget") if t.name in ("jobs-packages", "jobs-images")]
-    assert len(listeners) == 2
-    assert {listener.urn for listener in listeners} <= uploaded.depends_on
-    assert deployed.of("s3/bucketNotification")[0].urn in uploaded.depends_on
+def started_by(deployed, job: str) -> dict[str, list[str]]:
+    """The parameters whose change starts a job, by rule."""
+    rules = {r.name: json.loads(r.props.get("eventPattern") or "{}") for r in deployed.of("cloudwatch/eventRule")}
+    return {
+        name: [value if isinstance(value, str) else value["prefix"] for value in pattern["detail"]["name"]]
+        for name, pattern in rules.items()
+        if name.startswith(f"jobs-{job}") and pattern.get("source") == ["aws.ssm"]
+    }
+
+
+def test_what_starts_a_job_is_there_before_and_what_it_reads_was_put_up(deployed):
+    """No event of a bucket: those begin minutes after they are switched on, and a first `up` would wait for ever."""
+    sources = {
+        s
+        for r in deployed.of("cloudwatch/eventRule")
+        if (p := r.props.get("eventPattern"))
+        for s in json.loads(p)["source"]
+    }
+    assert "aws.s3" not in sources and not deployed.of("s3/bucketNotification")
+    by_name = {p.props["name"].rsplit("/", 1)[-1]: p for p in deployed.of("ssm/parameter")}
+    announced = {"bundle": ("artifacts-bundle", "packages", "images"), "plan": ("artifacts-cluster", "images")}
+    for what, (document, *jobs) in announced.items():
+        uploaded = deployed.one("s3/bucketObjectv2", document)
+        assert uploaded.urn in by_name[what].depends_on
+        for job in jobs:
+            assert by_name[what].props["name"] in started_by(deployed, job)[f"jobs-{job}"]
+            assert deployed.one("cloudwatch/eventTarget", f"jobs-{job}").urn in uploaded.depends_on
+    assert by_name["plan"].props["value"] != by_name["bundle"].props["value"]
 
 
 def test_the_operator_alone_stands_in_the_vpc(deployed):

@@ -251,7 +251,7 @@ class AwsPlatform(pulumi.ComponentResource):
         )
         written = [
             artifacts.upload_json("inventory", hosts),
-            artifacts.upload_json("cluster", described(plan), after=jobs.listening),
+            artifacts.upload_plan(described(plan), after=jobs.listening),
         ]
         jobs.cluster_is_ready([digest, cluster.cluster.endpoint, hosts], after=[*cluster.ready, *written])
         url: pulumi.Input[str] = ""

@@ -29,6 +29,7 @@ BUNDLED = (
 NOISE = {"__pycache__", ".pytest_cache", ".DS_Store"}
 KEEP_IMAGES = 30
 ARTIFACTS, PACKAGES = "artifacts", "packages"  # buckets by purpose
+BUNDLE, PLAN = "bundle", "plan"  # parameters that say what is up
 
 
 def bundle(root: Path, parts: Sequence[str] = BUNDLED) -> bytes:
@@ -218,20 +219,30 @@ class Artifacts(pulumi.ComponentResource):
             source=pulumi.FileAsset(str(file)),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*self.bucket.ready, *after]),
         )
-        current = aws.ssm.Parameter(
-            f"{self._name}-bundle",
-            name=f"{self._args.site.path}/bundle",
+        current = self._announce(BUNDLE, digest, "The bundle that machines configure themselves from", uploaded)
+        return digest, [uploaded, current]
+
+    def upload_plan(self, plan: dict[str, Any], after: Sequence[pulumi.Resource] = ()) -> pulumi.Resource:
+        """Put up what the jobs read of the plan, once what listens for it (`after`) is there."""
+        uploaded = self.upload_json("cluster", plan, after)
+        digest = digest_of(json.dumps(plan, sort_keys=True).encode())
+        return self._announce(PLAN, digest, "What the jobs were last told of the plan", uploaded)
+
+    def _announce(self, what: str, digest: str, description: str, uploaded: pulumi.Resource) -> aws.ssm.Parameter:
+        """Say that it is up: a change of the parameter is the event that jobs start by."""
+        return aws.ssm.Parameter(
+            f"{self._name}-{what}",
+            name=f"{self._args.site.path}/{what}",
             type="String",
             value=digest,
-            description="The bundle that machines configure themselves from",
+            description=description,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[uploaded]),
         )
-        return digest, [uploaded, current]
 
     def upload_json(
         self, key: str, content: pulumi.Input[dict[str, Any]], after: Sequence[pulumi.Resource] = ()
     ) -> pulumi.Resource:
-        """Put a document up as `<key>.json`, once what listens for it (`after`) is there."""
+        """Put a document up as `<key>.json`."""
         return aws.s3.BucketObjectv2(
             f"{self._name}-{key.replace('/', '-')}",
             bucket=self.bucket.name,

@@ -10,8 +10,8 @@ import pulumi_aws as aws
 
 from infra.targets.aws.artifacts import PrivateBucket, bucket_name
 from infra.targets.aws.config import AuditConfig
+from infra.targets.aws.events import event, page
 from infra.targets.aws.iam import allow, grant, service_role, trust
-from infra.targets.aws.observability import page_on_event
 from infra.targets.aws.site import Site
 
 TRAIL = "trail"
@@ -161,14 +161,10 @@ class Audit(pulumi.ComponentResource):
             aws.guardduty.DetectorFeature(
                 f"{self._name}-{feature}", detector_id=detector.id, name=feature, status="ENABLED", opts=self._child
             )
-        page_on_event(
+        page(
             f"{self._name}-findings",
             "GuardDuty found something of medium severity or worse",
-            {
-                "source": ["aws.guardduty"],
-                "detail-type": ["GuardDuty Finding"],
-                "detail": {"severity": [{"numeric": [">=", GUARDDUTY_SEVERITY]}]},
-            },
+            event("aws.guardduty", "GuardDuty Finding", severity=[{"numeric": [">=", GUARDDUTY_SEVERITY]}]),
             self._args.alarm_topic_arn,
             self._child,
         )

@@ -14,14 +14,14 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.placement import Plan
-from infra.targets.aws.artifacts import Artifacts
+from infra.targets.aws.artifacts import BUNDLE, PLAN, Artifacts
 from infra.targets.aws.cidr import Tier
 from infra.targets.aws.cluster import AUTOSCALER
+from infra.targets.aws.events import Pattern, event, page, react, written
 from infra.targets.aws.firewall import OPERATOR, Firewall
 from infra.targets.aws.iam import ServiceRole, Statement, allow, service_role, trust
 from infra.targets.aws.jobs import buildspec
 from infra.targets.aws.network import Network
-from infra.targets.aws.observability import page_on_event
 from infra.targets.aws.packages import CODENAMES, GVISOR, PYTHONS, SSM_AGENT, Packages
 from infra.targets.aws.site import Site
 
@@ -107,44 +107,31 @@ class Jobs(pulumi.ComponentResource):
             [args.artifacts.fetching("cluster.json"), *registry_writer(site)],
         )
         operator = self._operator()
-        bucket = args.artifacts.bucket.name
-        starters = self._starter([packages, images, operator])
-        notifications = aws.s3.BucketNotification(
-            name, bucket=args.artifacts.bucket.name, eventbridge=True, opts=self._child
-        )
+        starter = self._starter([packages, images, operator])
+
+        def start(label: str, project: aws.codebuild.Project, **when: Any) -> list[pulumi.Resource]:
+            return react(f"{name}-{label}", f"Starts {label}", project.arn, self._child, role_arn=starter.arn, **when)
+
+        # By parameters, and not by the objects that they speak of: a bucket's events begin minutes after they are
+        # switched on, and a job could start before the parameter names what has been put up.
+        bundle, plan = (f"{site.path}/{what}" for what in (BUNDLE, PLAN))
         self.listening: list[pulumi.Resource] = [
-            notifications,
-            *self._on(PACKAGES_JOB, packages, starters, pattern=uploaded(bucket, "bundle/")),
-            *self._on(f"{PACKAGES_JOB}-weekly", packages, starters, schedule=WEEKLY),
-            *self._on(IMAGES_JOB, images, starters, pattern=uploaded(bucket, "bundle/", "cluster.json")),
-            *self._on(f"{IMAGES_JOB}-daily", images, starters, schedule=DAILY),
-            *self._on(f"{OPERATOR_JOB}-images", operator, starters, pattern=finished(images.name)),
-            *self._on(
+            *start(PACKAGES_JOB, packages, to=written(bundle)),
+            *start(f"{PACKAGES_JOB}-weekly", packages, schedule=WEEKLY),
+            *start(IMAGES_JOB, images, to=written(bundle, plan)),
+            *start(f"{IMAGES_JOB}-daily", images, schedule=DAILY),
+            *start(f"{OPERATOR_JOB}-images", operator, to=built(["SUCCEEDED"], f"{site.prefix}-{IMAGES_JOB}")),
+            # The cluster is new, or a database has made itself an authority that its callers must know.
+            *start(
                 f"{OPERATOR_JOB}-cluster",
                 operator,
-                starters,
-                pattern={
-                    "source": ["aws.ssm"],
-                    "detail-type": ["Parameter Store Change"],
-                    "detail": {
-                        # The cluster is new, or a database has made itself an authority that its callers must know.
-                        "name": [f"{site.path}/cluster", {"prefix": f"{site.path}/authorities/"}],
-                        "operation": ["Create", "Update"],
-                    },
-                },
+                to=written(f"{site.path}/cluster", {"prefix": f"{site.path}/authorities/"}),
             ),
         ]
-        page_on_event(
+        page(
             f"{name}-failed",
             "A job of the platform failed",
-            {
-                "source": ["aws.codebuild"],
-                "detail-type": ["CodeBuild Build State Change"],
-                "detail": {
-                    "build-status": ["FAILED", "FAULT", "TIMED_OUT"],
-                    "project-name": [{"prefix": f"{site.prefix}-"}],
-                },
-            },
+            built(["FAILED", "FAULT", "TIMED_OUT"], {"prefix": f"{site.prefix}-"}),
             args.alarm_topic_arn,
             self._child,
         )
@@ -258,44 +245,15 @@ class Jobs(pulumi.ComponentResource):
             opts=self._child,
         )
 
-    def _on(
-        self,
-        label: str,
-        project: aws.codebuild.Project,
-        starter: ServiceRole,
-        pattern: Mapping[str, Any] | None = None,
-        schedule: str | None = None,
-    ) -> list[pulumi.Resource]:
-        rule = aws.cloudwatch.EventRule(
-            f"{self._name}-{label}",
-            description=f"Starts {label}",
-            event_pattern=pulumi.Output.json_dumps(pattern, sort_keys=True) if pattern else None,
-            schedule_expression=schedule,
-            opts=self._child,
-        )
-        target = aws.cloudwatch.EventTarget(
-            f"{self._name}-{label}", rule=rule.name, arn=project.arn, role_arn=starter.arn, opts=self._child
-        )
-        return [rule, target]
-
 
 OPERATOR_PYTHONS = ("3.11", "3.12", "3.13")  # what the curated image of CodeBuild may have
 
 
-def uploaded(bucket: pulumi.Input[str], *keys: str) -> dict[str, Any]:
-    return {
-        "source": ["aws.s3"],
-        "detail-type": ["Object Created"],
-        "detail": {"bucket": {"name": [bucket]}, "object": {"key": [{"prefix": key} for key in keys]}},
-    }
-
-
-def finished(project: pulumi.Input[str]) -> dict[str, Any]:
-    return {
-        "source": ["aws.codebuild"],
-        "detail-type": ["CodeBuild Build State Change"],
-        "detail": {"build-status": ["SUCCEEDED"], "project-name": [project]},
-    }
+def built(statuses: list[str], project: Any) -> Pattern:
+    """Builds of a project that end like this."""
+    return event(
+        "aws.codebuild", "CodeBuild Build State Change", **{"build-status": statuses, "project-name": [project]}
+    )
 
 
 def registry_writer(site: Site) -> list[Statement]:

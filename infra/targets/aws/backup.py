@@ -10,8 +10,8 @@ import pulumi_aws as aws
 
 from infra.spec import Compliance
 from infra.targets.aws.config import BackupConfig
+from infra.targets.aws.events import event, page
 from infra.targets.aws.iam import service_role, trust
-from infra.targets.aws.observability import page_on_event
 from infra.targets.aws.site import Site
 
 TAG = "hybrid:backup"  # on volumes; its value is the compliance class
@@ -77,10 +77,10 @@ class Backup(pulumi.ComponentResource):
         # The vault's own notifications know no failures any more: AWS Backup takes these events, and never sends one.
         bad = ["ABORTED", "EXPIRED", "FAILED"]
         for job, state in (("Backup", "state"), ("Restore", "status")):
-            page_on_event(
+            page(
                 f"{name}-{job.lower()}-failed",
                 f"A {job.lower()} job did not end well",
-                {"source": ["aws.backup"], "detail-type": [f"{job} Job State Change"], "detail": {state: bad}},
+                event("aws.backup", f"{job} Job State Change", **{state: bad}),
                 args.alarm_topic_arn,
                 child,
             )

@@ -18,11 +18,11 @@ from infra.spec.models import OsRelease
 from infra.targets.aws.boot import script, user_data
 from infra.targets.aws.cidr import Tier
 from infra.targets.aws.config import ImageConfig
+from infra.targets.aws.events import event, page
 from infra.targets.aws.firewall import BUILDER, Firewall
 from infra.targets.aws.iam import allow, service_role, trust
 from infra.targets.aws.machine import ROOT_GIB, Bundle, RootImage
 from infra.targets.aws.network import Network
-from infra.targets.aws.observability import page_on_event
 from infra.targets.aws.site import Site
 from infra.targets.aws.vm_tier import ssm_agent_statements
 
@@ -105,14 +105,10 @@ class GoldenImages(pulumi.ComponentResource):
         recipes = [self._pipeline(os, parent, builder) for os, parent in args.parents.items()]
         self._lifecycle(recipes)
         self._keep_promoted()
-        page_on_event(
+        page(
             f"{name}-failed",
             "A build of a golden image failed",
-            {
-                "source": ["aws.imagebuilder"],
-                "detail-type": ["EC2 Image Builder Image State Change"],
-                "detail": {"state": {"status": ["FAILED"]}},
-            },
+            event("aws.imagebuilder", "EC2 Image Builder Image State Change", state={"status": ["FAILED"]}),
             args.alarm_topic_arn,
             self._child,
         )

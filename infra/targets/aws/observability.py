@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,18 +123,3 @@ def session_preferences(log_group: str) -> str:
         },
         sort_keys=True,
     )
-
-
-def page_on_event(
-    name: str,
-    description: str,
-    pattern: Mapping[str, Any],
-    topic_arn: pulumi.Input[str],
-    opts: pulumi.ResourceOptions,
-) -> aws.cloudwatch.EventRule:
-    """Send events of AWS that nobody should miss to the alarm topic."""
-    rule = aws.cloudwatch.EventRule(
-        name, description=description, event_pattern=json.dumps(pattern, sort_keys=True), opts=opts
-    )
-    aws.cloudwatch.EventTarget(name, rule=rule.name, arn=topic_arn, opts=opts)
-    return rule

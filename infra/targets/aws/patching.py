@@ -11,9 +11,9 @@ import pulumi_aws as aws
 from infra.placement import Plan, Runtime
 from infra.spec import Compliance
 from infra.targets.aws.config import PatchingConfig, WindowConfig
+from infra.targets.aws.events import event, page
 from infra.targets.aws.iam import ServiceRole, allow, service_role, trust
 from infra.targets.aws.machine import StatefulMember, patch_group
-from infra.targets.aws.observability import page_on_event
 from infra.targets.aws.site import Site
 
 DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
@@ -211,14 +211,14 @@ class Patching(pulumi.ComponentResource):
     def _pages(self) -> None:
         """A window that failed says so. One that never opened, or opened for nobody, shows in what members report."""
         args, site = self._args, self._args.site
-        page_on_event(
+        page(
             f"{self._name}-failed",
             "A maintenance window did not end well",
-            {
-                "source": ["aws.ssm"],
-                "detail-type": ["Maintenance Window Execution State-change Notification"],
-                "detail": {"status": ["FAILED", "TIMED_OUT", "CANCELLED", "SKIPPED_OVERLAPPING"]},
-            },
+            event(
+                "aws.ssm",
+                "Maintenance Window Execution State-change Notification",
+                status=["FAILED", "TIMED_OUT", "CANCELLED", "SKIPPED_OVERLAPPING"],
+            ),
             args.alarm_topic_arn,
             self._child,
         )
