@@ -138,7 +138,7 @@ def completed(tmp_path, recording, plan):
     (tmp_path / "images.json").write_text(
         json.dumps([[f"/hybrid/x/images/{n}", f"r/{n}@sha256:0"] for n in plan.on(Runtime.CONTAINER, Runtime.MICROVM)])
     )
-    (tmp_path / "authorities.json").write_text(json.dumps([["/hybrid/x/authorities/ledger-0", "-----BEGIN"]]))
+    (tmp_path / "authorities.json").write_text(json.dumps([["/hybrid/x/authorities/ledger/ledger-0", "-----BEGIN"]]))
     (tmp_path / "ledger.passwords.json").write_text(json.dumps({"web": "open sesame"}))
     inventory = tmp_path / "inventory.json"
     inventory.write_text(json.dumps(recording.outputs["inventory"]))

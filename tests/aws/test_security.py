@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+from fnmatch import fnmatch
 from typing import Any
 
 import pytest
-from recording import deploy
+from recording import CHECKOUT, deploy
 
 from policy.resources import Deployment, Resource
 
@@ -67,6 +69,36 @@ def test_machines_act_on_what_is_of_this_platform_only(deployed, plan):
         assert tags["hybrid:platform"] == name and "hybrid:stack" in tags
     for association in deployed.of("ssm/association"):
         assert {"tag:hybrid:platform", "tag:hybrid:stack"} <= {t["key"] for t in association.props["targets"]}
+
+
+def test_a_name_that_begins_like_another_opens_nothing_of_its_own(tmp_path):
+    """`ledger` may not pose as `ledger-archive`: not end its launch, nor write the authority that its callers trust."""
+    text = (CHECKOUT / "platform.yaml").read_text()
+    spec = tmp_path / "platform.yaml"
+    spec.write_text(re.sub(r"\btariffs\b(?!$)", "ledger-archive", text, flags=re.M))
+    deployed = deploy("aws-dev", lambda config: config["patching"].update(canaries=[]), spec).deployment
+    group = deployed.one("autoscaling/group", "vm-ledger-archive-0")
+    tags = {f"aws:ResourceTag/{tag['key']}": tag["value"] for tag in group.props["tags"]}
+    library = (CHECKOUT / "infra/targets/aws/boot/library.sh").read_text()
+    written = re.search(r"parameter=\$HYBRID_PATH/(\S+)", library)[1]
+    written = written.replace("$HYBRID_WORKLOAD", "ledger-archive").replace("$HYBRID_MEMBER", "ledger-archive-0")
+    theirs = {
+        "autoscaling:CompleteLifecycleAction": f":autoScalingGroup:1:autoScalingGroupName/{group.props['name']}",
+        "ssm:PutParameter": f":parameter/hybrid/reference-aws-dev/{written}",
+    }
+    for workload, may in (("ledger-archive", True), ("ledger", False)):
+        for action, resource in theirs.items():
+            allowed = [
+                s
+                for s in statements(deployed.one("iam/rolePolicy", f"vm-{workload}"))
+                if action in s["Action"]
+                and any(
+                    fnmatch(f"arn:aws:{action.split(':')[0]}:eu-central-1:111122223333{resource}", r)
+                    for r in s["Resource"]
+                )
+                and s.get("Condition", {}).get("StringEquals", {}).items() <= tags.items()
+            ]
+            assert bool(allowed) is may, f"{workload}: {action}"
 
 
 def test_the_operator_touches_no_interface_of_a_member(deployed):

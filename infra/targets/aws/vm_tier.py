@@ -202,7 +202,7 @@ def member_statements(site: Site, workload: str, log_group_arns: Sequence[pulumi
         allow(["s3:GetObject"], [f"{bucket_arn(site, ARTIFACTS)}/{own_inventory(workload)}.json"]),
         allow(
             ["ssm:GetParameter", "ssm:PutParameter"],
-            [site.arn("ssm", f"parameter{site.path}/authorities/{workload}-*")],
+            [site.arn("ssm", f"parameter{site.path}/authorities/{workload}/*")],
         ),
         allow(
             ["ssm:GetDocument", "ssm:DescribeDocument"],
@@ -217,9 +217,11 @@ def member_statements(site: Site, workload: str, log_group_arns: Sequence[pulumi
             ],
         ),
         allow(["ec2:AttachVolume"], [site.arn("ec2", "volume/*"), site.arn("ec2", "instance/*")], mine),
+        # By tags: the beginning of a name may be the beginning of another workload's.
         allow(
             ["autoscaling:CompleteLifecycleAction"],
             [site.arn("autoscaling", f"autoScalingGroup:*:autoScalingGroupName/{site.prefix}-{workload}-*")],
+            mine,
         ),
         allow(
             ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"],

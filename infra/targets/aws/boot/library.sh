@@ -107,7 +107,7 @@ play() {
 
 # The certificate of the authority that a database made for itself, for its callers to trust.
 publish_authority() {
-    local file=$hybrid_home/authority.pem parameter=$HYBRID_PATH/authorities/$HYBRID_MEMBER
+    local file=$hybrid_home/authority.pem parameter=$HYBRID_PATH/authorities/$HYBRID_WORKLOAD/$HYBRID_MEMBER
     [[ -f $file ]] || return 0
     if [[ $(aws ssm get-parameter --name "$parameter" --query Parameter.Value --output text 2>/dev/null) != "$(<"$file")" ]]; then
         aws ssm put-parameter --overwrite --type String --name "$parameter" --value "file://$file" >/dev/null

@@ -32,7 +32,8 @@ umask 077
 # What is known only now, for variables.py: images by digest, authorities by machine, passwords by database.
 mkdir found
 for what in images authorities; do
-    aws ssm get-parameters-by-path --path "$HYBRID_PATH/$what" --query 'Parameters[].[Name,Value]' --output json >"found/$what.json"
+    aws ssm get-parameters-by-path --recursive --path "$HYBRID_PATH/$what" \
+        --query 'Parameters[].[Name,Value]' --output json >"found/$what.json"
 done
 for database in $(python3 -c 'import json; print(*json.load(open("cluster.json"))["databases"])'); do
     if ! aws secretsmanager get-secret-value --secret-id "$HYBRID_PATH/$database" --query SecretString \
