@@ -154,6 +154,20 @@ def test_volumes_of_pods_have_the_clusters_key(deployed):
     assert all(s["Resource"] == [key] for s in csi)
 
 
+def test_what_is_written_to_a_bucket_finds_its_key_and_its_policy_there(deployed):
+    """An object that comes before the bucket's key is encrypted with S3's own, and stays so."""
+    settings = ("s3/bucketPolicy", "s3/bucketServerSideEncryptionConfiguration", "s3/bucketVersioning")
+    of_bucket: dict[str, set[str]] = {}
+    for setting in deployed.of(*settings):
+        of_bucket.setdefault(setting.props["bucket"], set()).add(setting.urn)
+    (artifacts,) = [b for b in of_bucket if b.endswith("artifacts")]
+    for document in deployed.of("s3/bucketObjectv2"):
+        assert len(of_bucket[artifacts]) == 3 and of_bucket[artifacts] <= document.depends_on, document.name
+    for trail in deployed.of("cloudtrail/trail"):
+        (bucket,) = [b for b in of_bucket if b.endswith("trail")]
+        assert of_bucket[bucket] <= trail.depends_on
+
+
 # Paging
 
 

@@ -58,7 +58,8 @@ class PrivateBucket(pulumi.ComponentResource):
     """A versioned, encrypted bucket that only this account's TLS requests reach.
 
     Attributes:
-        ready: what must exist before anything is written: the policy refuses plain HTTP from the first object on.
+        ready: what must exist before anything is written, so that it holds from the first object on: the policy that
+            refuses plain HTTP, the key, versions.
     """
 
     def __init__(
@@ -83,13 +84,13 @@ class PrivateBucket(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, protect=protect),
         )
         self.name, self.arn = made.bucket, made.arn
-        aws.s3.BucketVersioning(
+        versions = aws.s3.BucketVersioning(
             name,
             bucket=made.id,
             versioning_configuration=aws.s3.BucketVersioningVersioningConfigurationArgs(status="Enabled"),
             opts=child,
         )
-        aws.s3.BucketServerSideEncryptionConfiguration(
+        encryption = aws.s3.BucketServerSideEncryptionConfiguration(
             name,
             bucket=made.id,
             rules=[
@@ -132,7 +133,7 @@ class PrivateBucket(pulumi.ComponentResource):
             # AWS refuses the two at once ("conflicting operation").
             opts=pulumi.ResourceOptions(parent=self, depends_on=[block]),
         )
-        self.ready: list[pulumi.Resource] = [policy]
+        self.ready: list[pulumi.Resource] = [policy, encryption, versions]
         self.register_outputs({"arn": self.arn})
 
 
