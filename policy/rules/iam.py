@@ -24,7 +24,6 @@ UNRESTRICTABLE = {
     "autoscaling": ("Describe",),
     "cloudwatch": ("PutMetricData",),
     "ec2": ("Describe", "GetInstanceTypesFromInstanceRequirements"),
-    "ec2messages": ("",),
     "ecr": ("GetAuthorizationToken",),
     "logs": ("DescribeLogGroups",),
     "ssm": (

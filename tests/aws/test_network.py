@@ -4,10 +4,11 @@ import json
 
 from infra.placement import Runtime
 from infra.targets.aws.network import INTERFACE_SERVICES
+from infra.targets.aws.packages import SSM_AGENT
 
 INTERNET = "0.0.0.0/0"
 # What issue and design ask for, whatever the code lists.
-NEEDED_ENDPOINTS = {"ssm", "ssmmessages", "ec2messages", "ecr.api", "ecr.dkr", "sts", "kms", "logs"}
+NEEDED_ENDPOINTS = {"ssm", "ssmmessages", "ecr.api", "ecr.dkr", "sts", "kms", "logs"}
 
 
 def routes_to_internet(deployed) -> set[str]:
@@ -45,6 +46,11 @@ def test_endpoints_answer_for_what_the_isolated_tier_needs(deployed):
     for endpoint in interfaces:
         assert endpoint.props["privateDnsEnabled"]
         assert endpoint.props["securityGroupIds"] == ["SecurityGroup-firewall-endpoints"]
+
+
+def test_the_pinned_agent_needs_no_older_channel():
+    """From 3.3.40 on Run Command comes by ssmmessages, so that ec2messages has neither endpoint nor permissions."""
+    assert tuple(map(int, SSM_AGENT.split("."))) >= (3, 3, 40)
 
 
 def test_endpoints_carry_no_foreign_identity(deployed):

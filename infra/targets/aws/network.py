@@ -19,8 +19,7 @@ GATEWAY_SERVICES = ("s3", "dynamodb")
 # What runs without a route to the internet, and what it needs for it.
 INTERFACE_SERVICES = {
     "ssm": "Session Manager, Run Command, parameters",
-    "ssmmessages": "Session Manager's channel",
-    "ec2messages": "Run Command's channel for older agents",
+    "ssmmessages": "Session Manager's and Run Command's channel (ec2messages is for agents before 3.3.40)",
     "ec2": "members attach their volume; the network plugin manages addresses",
     "ecr.api": "image pulls",
     "ecr.dkr": "image pulls",
