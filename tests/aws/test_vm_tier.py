@@ -106,6 +106,7 @@ def test_apt_asks_the_snapshot_for_nothing_that_is_not_in_it(deployed):
     text = user_data(deployed, "ledger-0")
     languages, update = text.index('Acquire::Languages "none"'), text.index("apt-get -qq --option APT::Update")
     assert languages < update
+    assert 'DPkg::Lock::Timeout "600"' in text, "an update of Debian's own timers would end the first boot"
     before = text[:update].split("use_package_snapshot() {")[1]
     assert "curl " not in before, "plain Debian need not have it"
 
@@ -202,6 +203,21 @@ def test_only_a_promotion_replaces_roots(prod):
     # Data and address stay: neither depends on the image.
     for kind, name in (("ebs/volume", "vm-ledger-0-data"), ("ec2/networkInterface", "vm-ledger-0")):
         assert prod.one(kind, name).props == promoted.one(kind, name).props
+
+
+def test_a_member_that_moves_to_another_zone_gets_a_new_root_and_the_others_keep_theirs(prod):
+    """Its interface and volume cannot move, and the old root holds the interface: it has to go first."""
+
+    def move(config):
+        config["zones"] = ["eu-central-1c", "eu-central-1b", "eu-central-1a"]
+
+    moved = deploy("aws-prod", move).deployment
+    assert (
+        prod.one("ec2/networkInterface", "vm-ledger-0").props != moved.one("ec2/networkInterface", "vm-ledger-0").props
+    )
+    assert names(prod)["vm-ledger-0"] != names(moved)["vm-ledger-0"]
+    add_one = deploy("aws-dev", lambda config: config["zones"].append("eu-central-1c")).deployment
+    assert names(add_one) == names(deploy("aws-dev").deployment)
 
 
 def test_an_edited_role_replaces_no_root(prod):

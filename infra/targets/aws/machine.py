@@ -119,9 +119,10 @@ class StatefulMember(pulumi.ComponentResource):
 
     @property
     def group_name(self) -> str:
-        """The group is replaced when its name changes: with the pin of the image, or with the size. Nothing else
-        replaces a root; an edited boot script waits for the next one."""
-        root = f"{self._args.image.pin} {self._args.instance_type}"
+        """The group is replaced when its name changes: with the pin of the image, with the size, or with the zone,
+        whose interface the old root would not let go of. Nothing else replaces a root; an edited boot script waits for
+        the next one."""
+        root = f"{self._args.image.pin} {self._args.instance_type} {self._args.zone}"
         return f"{self._args.site.prefix}-{self.host}-{hashlib.sha256(root.encode()).hexdigest()[:8]}"
 
     def _data_volume(self) -> aws.ebs.Volume | None:

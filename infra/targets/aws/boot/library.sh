@@ -47,7 +47,8 @@ Components: main
 Signed-By: $keyring
 SOURCES
     # The snapshot has no translations, and S3 says 403 to what it does not have, which apt does not forgive like a 404.
-    echo 'Acquire::Languages "none";' >/etc/apt/apt.conf.d/90hybrid
+    # Debian's own timers may be at the packages, too: wait for them.
+    printf '%s\n' 'Acquire::Languages "none";' 'DPkg::Lock::Timeout "600";' >/etc/apt/apt.conf.d/90hybrid
     # In a new account the snapshot is being filled while the first machines boot; its signed indexes come last.
     try 3600 apt-get -qq --option APT::Update::Error-Mode=any update
 }
