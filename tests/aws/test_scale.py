@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from functools import cache
 
 import pytest
 from recording import deploy
 
 from benchmarks import preview
+from infra.placement import Runtime
 from policy.resources import Deployment
 
 SMALL, LARGE = 12, 48
@@ -27,6 +29,22 @@ def sized(tmp_path_factory):
         return deploy("aws-dev", preview.without_canaries, spec).deployment
 
     return deployed
+
+
+def test_ssm_takes_what_there_is_of_a_large_platform(tmp_path_factory):
+    """Its quotas: 25 patch groups a baseline, 20 tasks and 100 targets a window."""
+    spec = tmp_path_factory.mktemp("spec") / "platform.yaml"
+    spec.write_text(json.dumps(preview.spec(90)))
+    deployment = deploy("aws-dev", preview.without_canaries, spec).deployment
+    machines = len(deployment.of("ssm/patchGroup"))
+    assert machines == len(deployment.plan.on(Runtime.VM)) == 30
+    for kind, key, most in (
+        ("ssm/patchGroup", "baselineId", 25),
+        ("ssm/maintenanceWindowTask", "windowId", 20),
+        ("ssm/maintenanceWindowTarget", "windowId", 100),
+    ):
+        assert max(Counter(r.props[key] for r in deployment.of(kind)).values()) <= most, kind
+    assert len(deployment.of("ssm/maintenanceWindowTask")) == 2 * machines
 
 
 def waits_for(deployment: Deployment) -> dict[str, int]:

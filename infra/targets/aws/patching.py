@@ -20,7 +20,8 @@ DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 CANARY, REST = "canary", "rest"
 # Priorities of Debian's packages by how bad a missing security update of one is.
 SEVERITIES = {"CRITICAL": ("Required", "Important"), "HIGH": ("Standard",), "MEDIUM": ("Optional", "Extra")}
-PRODUCTS = {"debian-12": "Debian12", "debian-13": "Debian13"}
+# What SSM takes: groups of a baseline; and tasks of a window (20), of which a workload has two.
+GROUPS_OF_A_BASELINE, WORKLOADS_OF_A_WINDOW = 25, 10
 # What members report of themselves (boot/library.sh), and how much of it is too much: a window comes every week.
 NAMESPACE, METRIC, LONGEST_DAYS = "Hybrid/Patching", "DaysSincePatched", 7
 
@@ -45,6 +46,13 @@ def groups_of(plan: Plan, config: PatchingConfig) -> dict[str, list[str]]:
     return {group: names for group, names in ((CANARY, canaries), (REST, rest)) if names}
 
 
+def portions(label: str, workloads: Sequence[str], size: int) -> list[tuple[str, Sequence[str]]]:
+    """Workloads in portions of which SSM takes each, and what to call them: the first one has the plain name."""
+    starts = range(0, len(workloads), size)
+    names = [label, *(f"{label}-{number}" for number in range(2, len(starts) + 1))]
+    return [(name, workloads[start : start + size]) for name, start in zip(names, starts, strict=True)]
+
+
 @dataclass(frozen=True)
 class PatchingArgs:
     """
@@ -62,33 +70,39 @@ class PatchingArgs:
 
 
 class Patching(pulumi.ComponentResource):
-    """A baseline an OS release, a patch group a workload, a window for canaries and one for the rest."""
+    """A baseline an OS release, a patch group a workload, a window for canaries and one for the rest; several of
+    each at the same time where one would hold too many."""
 
     def __init__(self, name: str, args: PatchingArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("hybrid:aws:Patching", name, None, opts)
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
         machines = args.plan.on(Runtime.VM)
-        baselines = {os: self._baseline(os) for os in dict.fromkeys(w.os for w in machines.values())}
-        for workload, spec in machines.items():
-            aws.ssm.PatchGroup(
-                f"{name}-{workload}",
-                baseline_id=baselines[spec.os].id,
-                patch_group=patch_group(args.site, workload),
-                opts=self._child,
-            )
+        for os in dict.fromkeys(w.os for w in machines.values()):
+            of_release = [workload for workload, spec in machines.items() if spec.os == os]
+            for label, workloads in portions(os, of_release, GROUPS_OF_A_BASELINE):
+                baseline = self._baseline(os, label)
+                for workload in workloads:
+                    aws.ssm.PatchGroup(
+                        f"{name}-{workload}",
+                        baseline_id=baseline.id,
+                        patch_group=patch_group(args.site, workload),
+                        opts=self._child,
+                    )
         role = self._role()
-        for group, workloads in groups_of(args.plan, args.config).items():
-            self._window(group, workloads, role)
+        for group, members in groups_of(args.plan, args.config).items():
+            for label, workloads in portions(group, members, WORKLOADS_OF_A_WINDOW):
+                self._window(group, label, workloads, role)
         self._pages()
         self.register_outputs({})
 
-    def _baseline(self, os: str) -> aws.ssm.PatchBaseline:
-        """Security updates, as bad as the package is important. When one may be installed is not decided by age, which
-        SSM cannot tell for Debian, but by the package snapshot: what is not in it cannot be installed."""
+    def _baseline(self, os: str, label: str) -> aws.ssm.PatchBaseline:
+        """Security updates, as bad as the package is important; of every product, since its machines are of one. When
+        one may be installed is not decided by age, which SSM cannot tell for Debian, but by the package snapshot: what
+        is not in it cannot be installed."""
         return aws.ssm.PatchBaseline(
-            f"{self._name}-{os}",
-            name=f"{self._args.site.prefix}-{os}",
+            f"{self._name}-{label}",
+            name=f"{self._args.site.prefix}-{label}",
             description=f"Security updates of {os} by priority",
             operating_system="DEBIAN",
             approval_rules=[
@@ -96,13 +110,13 @@ class Patching(pulumi.ComponentResource):
                     compliance_level=severity,
                     enable_non_security=False,
                     patch_filters=[
-                        aws.ssm.PatchBaselineApprovalRulePatchFilterArgs(key="PRODUCT", values=[PRODUCTS[os]]),
+                        aws.ssm.PatchBaselineApprovalRulePatchFilterArgs(key="PRODUCT", values=["*"]),
                         aws.ssm.PatchBaselineApprovalRulePatchFilterArgs(key="PRIORITY", values=list(priorities)),
                     ],
                 )
                 for severity, priorities in SEVERITIES.items()
             ],
-            tags={"Name": f"{self._args.site.prefix}-{os}"},
+            tags={"Name": f"{self._args.site.prefix}-{label}"},
             opts=self._child,
         )
 
@@ -133,11 +147,11 @@ class Patching(pulumi.ComponentResource):
             opts=self._child,
         )
 
-    def _window(self, group: str, workloads: Sequence[str], role: ServiceRole) -> None:
-        args, label = self._args, f"{self._name}-{group}"
+    def _window(self, group: str, portion: str, workloads: Sequence[str], role: ServiceRole) -> None:
+        args, label = self._args, f"{self._name}-{portion}"
         window = aws.ssm.MaintenanceWindow(
             label,
-            name=f"{args.site.prefix}-{group}",
+            name=f"{args.site.prefix}-{portion}",
             description=f"Patching of {', '.join(workloads)}",
             schedule=cron(args.config.window, group),
             schedule_timezone=args.config.window.timezone,
@@ -149,7 +163,7 @@ class Patching(pulumi.ComponentResource):
         )
         for priority, workload in enumerate(workloads):
             target = aws.ssm.MaintenanceWindowTarget(
-                f"{label}-{workload}",
+                f"{self._name}-{group}-{workload}",
                 window_id=window.id,
                 name=f"{group}-{workload}",
                 resource_type="INSTANCE",
@@ -163,8 +177,18 @@ class Patching(pulumi.ComponentResource):
             play = {"Playbook": ["playbooks/patch.yml"]}
             scan = {"Operation": ["Scan"], "RebootOption": ["NoReboot"]}
             # First install, then measure: compliance data is of what the machines are after the window.
-            self._task(f"{label}-{workload}-patch", window, target, args.documents[workload], play, role, priority)
-            self._task(f"{label}-{workload}-scan", window, target, "AWS-RunPatchBaseline", scan, role, 100 + priority)
+            self._task(
+                f"{self._name}-{group}-{workload}-patch", window, target, args.documents[workload], play, role, priority
+            )
+            self._task(
+                f"{self._name}-{group}-{workload}-scan",
+                window,
+                target,
+                "AWS-RunPatchBaseline",
+                scan,
+                role,
+                100 + priority,
+            )
 
     def _task(
         self,
