@@ -2,7 +2,10 @@
 
 import json
 
-from infra.placement import Runtime
+from benchmarks import preview
+from infra.placement import Runtime, place
+from infra.spec import load_spec
+from infra.targets.aws.firewall import Connection, connections, crowded
 from infra.targets.aws.network import INTERFACE_SERVICES
 from infra.targets.aws.packages import SSM_AGENT
 
@@ -51,6 +54,22 @@ def test_endpoints_answer_for_what_the_isolated_tier_needs(deployed):
 def test_the_pinned_agent_needs_no_older_channel():
     """From 3.3.40 on Run Command comes by ssmmessages, so that ec2messages has neither endpoint nor permissions."""
     assert tuple(map(int, SSM_AGENT.split("."))) >= (3, 3, 40)
+
+
+def test_a_group_with_more_rules_than_aws_takes_is_told(tmp_path):
+    """A database with too many callers on machines fails in the middle of `pulumi up`, unless somebody asks before."""
+    for workloads, told in ((60, set()), (200, {"pool-container", "endpoints"})):
+        spec = preview.spec(workloads)
+        file = tmp_path / "platform.yaml"
+        file.write_text(json.dumps(spec))
+        wanted = connections(place(load_spec(file)), 443, nat=False)
+        found = crowded(wanted, client_ranges=1)
+        assert set(found) == told
+        for group, rules in found.items():
+            assert rules == max(sum(getattr(c, end) == group for c in wanted) for end in ("source", "destination")) > 60
+    assert crowded([], 0) == {}
+    clients = [Connection("clients", "balancer", 443, "clients")]
+    assert crowded(clients, 60) == {} and crowded(clients, 61) == {"balancer": 61}
 
 
 def test_endpoints_carry_no_foreign_identity(deployed):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from recording import CHECKOUT, deploy, stack_config
 
@@ -28,6 +29,27 @@ def test_every_class_in_use_has_its_plan(deployed, plan):
         rules = deployed.one("backup/plan", f"backup-{compliance.value}").props["rules"]
         kept = [rule["lifecycle"]["deleteAfter"] for rule in rules]
         assert kept == [schedule.keep_days for schedule in SCHEDULES[compliance]]
+
+
+def test_volumes_of_pods_are_backed_up_as_the_strictest_of_them_asks(tmp_path):
+    """Pulumi does not make them: the driver tags what it makes, and the plan of that class finds it."""
+    text = (CHECKOUT / "platform.yaml").read_text()
+    assert "\n  worker:\n" in text
+    spec = tmp_path / "platform.yaml"
+    for asked, plans in (("none", {"none", "regulated"}), ("internal", {"internal", "regulated"})):
+        before, worker = text.split("\n  worker:\n")
+        spec.write_text(f"{before}\n  worker:\n{re.sub('compliance: [a-z]+', f'compliance: {asked}', worker)}")
+        recording = deploy("aws-dev", spec=spec)
+        assert recording.plan.spec.workloads["worker"].resources.disk
+        driver = recording.deployment.one("eks/addon", "cluster-aws-ebs-csi-driver").props
+        tags = json.loads(driver["configurationValues"])["controller"]["extraVolumeTags"]
+        assert tags["hybrid:backup"] == asked and tags["hybrid:owner"] and tags["hybrid:platform"] == "reference"
+        selections = {s.props["name"]: s.props for s in recording.deployment.of("backup/selection")}
+        assert set(selections) == plans
+        (wanted,) = selections[asked]["conditions"]
+        assert {
+            w["key"].removeprefix("aws:ResourceTag/"): w["value"] for w in wanted["stringEquals"]
+        }.items() <= tags.items()
 
 
 def test_the_stricter_the_class_the_longer_and_the_oftener():

@@ -14,7 +14,7 @@ from infra.targets import Platform
 from infra.targets.aws.artifacts import ARTIFACTS, PACKAGES, Artifacts, ArtifactsArgs, bucket_arn
 from infra.targets.aws.audit import Audit, AuditArgs
 from infra.targets.aws.automation import Jobs, JobsArgs
-from infra.targets.aws.backup import Backup, BackupArgs
+from infra.targets.aws.backup import Backup, BackupArgs, class_of_pods
 from infra.targets.aws.cluster import AUTOSCALER, Cluster, ClusterArgs
 from infra.targets.aws.config import AwsConfig, Nat, load_config
 from infra.targets.aws.configuration import Convergence, ConvergenceArgs, inventory
@@ -226,6 +226,8 @@ class AwsPlatform(pulumi.ComponentResource):
             child,
         )
         classes = [w.checklist.compliance for w in machines.values() if w.resources.disk]
+        of_pods = class_of_pods(plan)
+        classes += [of_pods] if of_pods else []
         Backup(
             "backup",
             BackupArgs(site, config.backup, classes, keys.backup.arn, watch.topic_arn, config.protect),

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
+from infra.placement import Plan, Runtime
 from infra.spec import Compliance
 from infra.targets.aws.config import BackupConfig
 from infra.targets.aws.events import event, page
 from infra.targets.aws.iam import service_role, trust
 from infra.targets.aws.site import Site
 
-TAG = "hybrid:backup"  # on volumes; its value is the compliance class
+TAG = "hybrid:backup"  # on volumes of machines and of pods; its value is the compliance class
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,14 @@ SCHEDULES = {
 }
 SHORTEST = min(schedule.keep_days for schedules in SCHEDULES.values() for schedule in schedules)
 LONGEST = max(schedule.keep_days for schedules in SCHEDULES.values() for schedule in schedules)
+
+
+def class_of_pods(plan: Plan) -> Compliance | None:
+    """The class of all volumes of pods: the strictest among the workloads that keep something, because they come out of
+    one storage class. None if nobody does."""
+    elastic = plan.on(Runtime.CONTAINER, Runtime.MICROVM).values()
+    classes = [workload.checklist.compliance for workload in elastic if workload.resources.disk]
+    return max(classes, key=list(Compliance).index, default=None)
 
 
 @dataclass(frozen=True)

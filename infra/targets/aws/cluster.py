@@ -14,6 +14,7 @@ import pulumi_aws as aws
 from infra.placement import Plan, Runtime
 from infra.spec import Isolation, Workload
 from infra.targets.aws import keys
+from infra.targets.aws.backup import TAG, class_of_pods
 from infra.targets.aws.boot import node_user_data
 from infra.targets.aws.cidr import Tier
 from infra.targets.aws.config import ClusterConfig, PoolConfig
@@ -117,7 +118,13 @@ class Cluster(pulumi.ComponentResource):
         nodes = list(self.node_groups.values())
         self.ready: list[pulumi.Resource] = [
             self._addon("coredns", versions.coredns, after=nodes),
-            self._addon("aws-ebs-csi-driver", versions.aws_ebs_csi_driver, (CSI_ACCOUNT, csi), after=nodes),
+            self._addon(
+                "aws-ebs-csi-driver",
+                versions.aws_ebs_csi_driver,
+                (CSI_ACCOUNT, csi),
+                {"controller": {"extraVolumeTags": self._volume_tags()}},
+                after=nodes,
+            ),
             self._addon("metrics-server", versions.metrics_server, after=nodes),
         ]
         self._autoscaling()
@@ -179,6 +186,11 @@ class Cluster(pulumi.ComponentResource):
             tags={"Name": name},
             opts=pulumi.ResourceOptions(parent=self, depends_on=[logs, *args.endpoints], protect=args.protect),
         )
+
+    def _volume_tags(self) -> dict[str, str]:
+        """On the volumes of pods, which the provider's default tags do not reach: whose they are, and their backup."""
+        kept = class_of_pods(self._args.plan)
+        return {**self._args.site.tags, **({TAG: kept.value} if kept else {})}
 
     def _administrators(self) -> None:
         roles: dict[str, pulumi.Input[str]] = {"operator": self._args.operator_role_arn}

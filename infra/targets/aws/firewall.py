@@ -7,6 +7,7 @@ neither does not exist, in either direction: groups have no open egress.
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ HTTPS = 443
 CLIENTS, S3, INTERNET = "clients", "s3", "internet"
 RANGES = (CLIENTS, S3, INTERNET)  # peers that are address ranges, not groups
 ENDPOINTS, CONTROL_PLANE, BALANCER, BUILDER, OPERATOR = "endpoints", "control-plane", "balancer", "builder", "operator"
+RULES_OF_A_GROUP = 60  # a direction; a quota that can be raised
 NODE_PORTS = range(30000, 32768)
 
 
@@ -109,6 +111,16 @@ def _of_platform(plan: Plan, client_port: int, nat: bool) -> Iterator[Connection
             yield Connection(group, group, plan.spec.workloads[name].ports[0], f"node port of {name}")
 
 
+def crowded(wanted: Sequence[Connection], client_ranges: int) -> dict[str, int]:
+    """Groups with more rules in one direction than AWS takes by default, and how many."""
+    outward = Counter(c.source for c in wanted)
+    inward: Counter[str] = Counter()
+    for connection in wanted:
+        inward[connection.destination] += client_ranges if connection.source == CLIENTS else 1
+    most = {end: max(outward[end], inward[end]) for end in (*outward, *inward) if end not in RANGES}
+    return {end: rules for end, rules in most.items() if rules > RULES_OF_A_GROUP}
+
+
 @dataclass(frozen=True)
 class FirewallArgs:
     site: Site
@@ -134,6 +146,12 @@ class Firewall(pulumi.ComponentResource):
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
         wanted = connections(args.plan, args.client_port, args.nat)
+        for end, rules in crowded(wanted, len(args.client_cidrs)).items():
+            pulumi.log.warn(
+                f"security group {end} needs {rules} rules in one direction; AWS takes {RULES_OF_A_GROUP} unless the "
+                "quota of the account is raised",
+                self,
+            )
         names = dict.fromkeys(end for c in wanted for end in (c.source, c.destination) if end not in RANGES)
         self.groups = {group: self._group(group) for group in names}
         for connection in wanted:
