@@ -21,7 +21,9 @@ options:
     type: str
     default: Managed by Ansible.
   parameters:
-    description: Name and value of each parameter.
+    description:
+      - Name and value of each parameter.
+      - A C(*) in a name stands for all interfaces, as in C(sysctl.d). What is named in full goes before it.
     type: dict
     required: true
   running:
@@ -59,6 +61,7 @@ impossible:
   type: dict
 """
 
+import glob
 import os
 
 from ansible.module_utils.basic import AnsibleModule
@@ -73,6 +76,17 @@ def order(parameter):
 def location(proc, name):
     """A dot separates, except inside an interface's name, where sysctl.d writes a slash for it."""
     return os.path.join(proc, name.replace(".", "/") if "/" not in name else name)
+
+
+def expand(proc, wanted):
+    """The parameters with those that have a C(*) for each that the kernel has; by the names that C(sysctl.d) takes."""
+    found = {}
+    for name, value in wanted.items():
+        if "*" in name:
+            found.update((os.path.relpath(path, proc), value) for path in glob.glob(location(proc, name)))
+    named = {name: value for name, value in wanted.items() if "*" not in name}
+    in_full = {os.path.relpath(location(proc, name), proc) for name in named}
+    return {name: value for name, value in found.items() if name not in in_full} | named
 
 
 def running_value(proc, name):
@@ -137,7 +151,7 @@ def main():
 
     was_set, impossible = [], {}
     if module.params["running"]:
-        for name, value in sorted(wanted.items(), key=order):
+        for name, value in sorted(expand(module.params["proc"], wanted).items(), key=order):
             changed, reason = set_running(module.params["proc"], name, value, module.check_mode)
             if changed:
                 was_set.append(name)

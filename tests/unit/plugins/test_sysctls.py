@@ -42,3 +42,15 @@ def test_what_the_kernel_lacks_is_told_or_fails(call, proc, failure):
 def test_the_build_hosts_kernel_is_left_alone(call, proc):
     assert apply(call, proc, parameters={"kernel.kptr_restrict": 2}, running=False)["set"] == []
     assert (proc / "kernel" / "kptr_restrict").read_text() == "0\n"
+
+
+def test_a_star_stands_for_every_interface_that_is_there(call, proc):
+    for interface in ("all", "eth0.1"):
+        (proc / "net" / interface).mkdir(exist_ok=True)
+        (proc / "net" / interface / "redirects").write_text("1\n")
+    wanted = {"net.*.redirects": 0, "net.all.redirects": 2}
+    assert sorted(apply(call, proc, parameters=wanted)["set"]) == ["net.all.redirects", "net/eth0.1/redirects"]
+    assert (proc / "net" / "eth0.1" / "redirects").read_text() == "0"
+    assert (proc / "net" / "all" / "redirects").read_text() == "2", "what is named in full goes before the star"
+    assert "net.*.redirects = 0\n" in (proc.parent / "d" / "90.conf").read_text()
+    assert not apply(call, proc, parameters=wanted)["changed"]
