@@ -2,12 +2,32 @@
 
 from typing import Any
 
+from infra.machines.config import MachineConfig
+
 IMAGES = {
     "ledger-0": "debian-13-postgresql-33",
     "tariffs-0": "debian-12-tariffs-b0",
     "cluster-0": "debian-13-kubernetes-2d",
 }
 ADDRESSES = {"ledger-0": "10.120.0.11", "tariffs-0": "10.120.0.12", "cluster-0": "10.120.0.13"}
+
+
+def machine(driver: str, **fields: Any) -> MachineConfig:
+    """The database's machine, as its supervisor is told of it."""
+    usual: dict[str, Any] = {
+        "name": "ledger-0",
+        "scope": "hp-1a2b3c-ledger-0",
+        "instance_id": "1",
+        "image": "/image",
+        "bridge": "hp-1a2b3c",
+        "address": "10.100.0.10/24",
+        "gateway": "10.100.0.1",
+        "memory": 2**30,
+        "cpu": 0.5,
+        "data_disk": "",
+        "kubernetes_node": False,
+    }
+    return MachineConfig(driver=driver, **(usual | fields))
 
 
 def outputs(driver: str = "nspawn") -> dict[str, Any]:

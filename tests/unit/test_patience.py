@@ -5,29 +5,16 @@ import pytest
 from infra.machines import patience as module
 from infra.machines import qemu, seed
 from infra.machines.accelerator import Accelerator
-from infra.machines.config import MachineConfig
 from infra.machines.patience import IN_SOFTWARE, SYSTEMD_WAITS, patience
 from infra.machines.qemu import QemuDriver
+from tests.unit.platform_data import machine
 
 
 def vm(directory):
     image = directory / "image/root/etc"
     image.mkdir(parents=True)
     (image / "fstab").write_text("/dev/vda / ext4 rw 0 1\n")
-    return MachineConfig(
-        name="ledger-0",
-        scope="hp-1a2b3c-ledger-0",
-        instance_id="1",
-        driver="qemu",
-        image=str(directory / "image"),
-        bridge="hp-1a2b3c",
-        address="10.100.0.10/24",
-        gateway="10.100.0.1",
-        memory=2**30,
-        cpu=1.0,
-        data_disk="/data.ext4",
-        kubernetes_node=False,
-    )
+    return machine("qemu", image=str(directory / "image"), data_disk="/data.ext4")
 
 
 @pytest.fixture(params=["kvm", "tcg"])

@@ -3,23 +3,10 @@
 import pytest
 
 from infra.machines import nspawn, scope
-from infra.machines.config import MachineConfig
 from infra.targets.local import machine
+from tests.unit import platform_data
 
-CONFIG = MachineConfig(
-    name="ledger-0",
-    scope="hp-1a2b3c-ledger-0",
-    instance_id="1",
-    driver="nspawn",
-    image="/image",
-    bridge="hp-1a2b3c",
-    address="10.100.0.10/24",
-    gateway="10.100.0.1",
-    memory=2**30,
-    cpu=0.5,
-    data_disk="",
-    kubernetes_node=False,
-)
+CONFIG = platform_data.machine("nspawn")
 UNIT = "machine-hp\\x2d1a2b3c\\x2dledger\\x2d0.scope"
 
 
