@@ -7,6 +7,7 @@ import json
 import runpy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -228,7 +229,10 @@ def deploy_to(
 
     def program() -> None:
         runpy.run_path(str(CHECKOUT / "__main__.py"), run_name="__main__")
-        pulumi.Output.all(**settings.get_root_resource().outputs).apply(outputs.update)
+        for name, value in settings.get_root_resource().outputs.items():
+            # An output is taken as it is: to look for outputs inside of an inventory costs more than to make it.
+            output = value if isinstance(value, pulumi.Output) else pulumi.Output.from_input(value)
+            output.apply(partial(outputs.__setitem__, name))
 
     try:
         loop.run_until_complete(run_pulumi_func(program))

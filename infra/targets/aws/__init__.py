@@ -11,7 +11,7 @@ import pulumi_aws as aws
 
 from infra.placement import Plan, Runtime
 from infra.targets import Platform
-from infra.targets.aws.artifacts import ARTIFACTS, PACKAGES, Artifacts, ArtifactsArgs, bucket_arn
+from infra.targets.aws.artifacts import ARTIFACTS, PACKAGES, Artifacts, ArtifactsArgs, bucket_arn, bucket_name, in_json
 from infra.targets.aws.audit import Audit, AuditArgs
 from infra.targets.aws.automation import Jobs, JobsArgs
 from infra.targets.aws.backup import Backup, BackupArgs, class_of_pods
@@ -24,7 +24,7 @@ from infra.targets.aws.ingress import Ingress, IngressArgs
 from infra.targets.aws.keys import Keys, KeysArgs
 from infra.targets.aws.machine import Bundle
 from infra.targets.aws.network import Network, NetworkArgs
-from infra.targets.aws.observability import BUILDS, COMMANDS, SESSIONS, Observability, ObservabilityArgs
+from infra.targets.aws.observability import BUILDS, COMMANDS, Observability, ObservabilityArgs
 from infra.targets.aws.packages import Packages, PackagesArgs
 from infra.targets.aws.patching import Patching, PatchingArgs
 from infra.targets.aws.site import Site
@@ -155,7 +155,8 @@ class AwsPlatform(pulumi.ComponentResource):
             child,
         )
         digest, uploaded = artifacts.upload_bundle(after=jobs.listening)
-        bundle = Bundle(artifacts.bucket.name, digest, packages.url, artifacts.readable, [*uploaded, *endpoints])
+        bucket = bucket_name(site, ARTIFACTS)
+        bundle = Bundle(bucket, digest, packages.url, artifacts.readable, [*uploaded, *endpoints])
         parents = {os: debian_image(pin.debian, lookup) for os, pin in config.vm_tier.images.items()}
         GoldenImages(
             "images",
@@ -184,7 +185,6 @@ class AwsPlatform(pulumi.ComponentResource):
                 firewall=firewall,
                 images=root_images(config.vm_tier.images, parents),
                 key_arn=keys.data.arn,
-                log_group_arns=[watch.log_groups[purpose].arn for purpose in (SESSIONS, COMMANDS)],
                 bundle=bundle,
                 alarm_topic_arn=watch.topic_arn,
                 protect=config.protect,
@@ -194,9 +194,9 @@ class AwsPlatform(pulumi.ComponentResource):
 
         def inventory_of(workloads: list[str], peers: Iterable[str] = ()) -> pulumi.Output[dict[str, Any]]:
             known = {m.host: m.private_ip for name in {*workloads, *peers} for m in tier.members.get(name, ())}
-            return pulumi.Output.all(bucket=artifacts.bucket.name, **known).apply(
+            return pulumi.Output.all(**known).apply(
                 lambda found: inventory(
-                    site, plan, config.zones, config.network.cidr, tier.members, found, found["bucket"], workloads
+                    site, plan, config.zones, config.network.cidr, tier.members, found, bucket, workloads
                 ).to_ansible()
             )
 
@@ -209,7 +209,7 @@ class AwsPlatform(pulumi.ComponentResource):
         }
         convergence = Convergence(
             "convergence",
-            ConvergenceArgs(site, plan, tier.members, artifacts.bucket.name, packages.url, digest, inventories),
+            ConvergenceArgs(site, plan, tier.members, bucket, packages.url, digest, inventories),
             child,
         )
         Patching(
@@ -255,7 +255,9 @@ class AwsPlatform(pulumi.ComponentResource):
             artifacts.upload_json("inventory", hosts),
             artifacts.upload_plan(described(plan), after=jobs.listening),
         ]
-        jobs.cluster_is_ready([digest, cluster.cluster.endpoint, hosts], after=[*cluster.ready, *written])
+        jobs.cluster_is_ready(
+            [digest, cluster.cluster.endpoint, hosts.apply(in_json)], after=[*cluster.ready, *written]
+        )
         url: pulumi.Input[str] = ""
         if public_workloads(plan):
             url = Ingress(

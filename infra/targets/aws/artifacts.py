@@ -9,7 +9,6 @@ import json
 import tarfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +47,11 @@ def bundle(root: Path, parts: Sequence[str] = BUNDLED) -> bytes:
 def _files(root: Path, parts: Iterable[str]) -> list[Path]:
     found = [path for part in parts for path in ((root / part).rglob("*") if (root / part).is_dir() else [root / part])]
     return sorted(path for path in found if path.is_file() and not NOISE & set(path.parts))
+
+
+def in_json(content: Any) -> str:
+    """For `apply`: the SDK's own `json_dumps` makes an output of each value in the document, thousands an inventory."""
+    return json.dumps(content, sort_keys=True)
 
 
 def digest_of(content: bytes) -> str:
@@ -194,7 +198,7 @@ class Artifacts(pulumi.ComponentResource):
         self.repositories = {image: self._repository(image) for image in images_of(args.plan, args.mirrored)}
         self.readable: list[Statement] = [
             self.fetching("bundle/*"),
-            allow(["s3:ListBucket"], [self.bucket.arn]),
+            allow(["s3:ListBucket"], [bucket_arn(args.site, ARTIFACTS)]),
             allow(
                 ["kms:Decrypt"],
                 [args.key_arn],
@@ -226,7 +230,7 @@ class Artifacts(pulumi.ComponentResource):
     def upload_plan(self, plan: dict[str, Any], after: Sequence[pulumi.Resource] = ()) -> pulumi.Resource:
         """Put up what the jobs read of the plan, once what listens for it (`after`) is there."""
         uploaded = self.upload_json("cluster", plan, after)
-        digest = digest_of(json.dumps(plan, sort_keys=True).encode())
+        digest = digest_of(in_json(plan).encode())
         return self._announce(PLAN, digest, "What the jobs were last told of the plan", uploaded)
 
     def _announce(self, what: str, digest: str, description: str, uploaded: pulumi.Resource) -> aws.ssm.Parameter:
@@ -241,21 +245,24 @@ class Artifacts(pulumi.ComponentResource):
         )
 
     def upload_json(
-        self, key: str, content: pulumi.Input[dict[str, Any]], after: Sequence[pulumi.Resource] = ()
+        self,
+        key: str,
+        content: dict[str, Any] | pulumi.Output[dict[str, Any]],
+        after: Sequence[pulumi.Resource] = (),
     ) -> pulumi.Resource:
         """Put a document up as `<key>.json`."""
         return aws.s3.BucketObjectv2(
             f"{self._name}-{key.replace('/', '-')}",
             bucket=self.bucket.name,
             key=f"{key}.json",
-            content=pulumi.Output.from_input(content).apply(partial(json.dumps, sort_keys=True)),
+            content=content.apply(in_json) if isinstance(content, pulumi.Output) else in_json(content),
             content_type="application/json",
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*self.bucket.ready, *after]),
         )
 
     def fetching(self, *keys: str) -> Statement:
         """What a role needs to fetch these objects, which may end in `*`."""
-        return allow(["s3:GetObject"], [pulumi.Output.concat(self.bucket.arn, f"/{key}") for key in keys])
+        return allow(["s3:GetObject"], [f"{bucket_arn(self._args.site, ARTIFACTS)}/{key}" for key in keys])
 
     def _repository(self, image: str) -> aws.ecr.Repository:
         site, workload = self._args.site, self._args.plan.spec.workloads.get(image)

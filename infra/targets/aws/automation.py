@@ -5,7 +5,6 @@ The operator's job stands in the VPC, because the API server has no door outside
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.placement import Plan
-from infra.targets.aws.artifacts import BUNDLE, PLAN, Artifacts
+from infra.targets.aws.artifacts import BUNDLE, PLAN, Artifacts, digest_of, in_json
 from infra.targets.aws.cidr import Tier
 from infra.targets.aws.cluster import AUTOSCALER
 from infra.targets.aws.events import Pattern, event, page, react, written
@@ -137,15 +136,13 @@ class Jobs(pulumi.ComponentResource):
         )
         self.register_outputs({})
 
-    def cluster_is_ready(self, state: pulumi.Input[Any], after: Sequence[pulumi.Resource]) -> None:
+    def cluster_is_ready(self, state: Sequence[pulumi.Input[str]], after: Sequence[pulumi.Resource]) -> None:
         """Write down what the cluster is now: a change of the parameter starts the operator."""
         aws.ssm.Parameter(
             f"{self._name}-cluster",
             name=f"{self._args.site.path}/cluster",
             type="String",
-            value=pulumi.Output.json_dumps(state, sort_keys=True).apply(
-                lambda text: hashlib.sha256(text.encode()).hexdigest()
-            ),
+            value=pulumi.Output.all(*state).apply(lambda known: digest_of(in_json(known).encode())),
             description="Digest of what the operator applies to the cluster",
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*after, *self.listening]),
         )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import pulumi
@@ -107,7 +106,7 @@ class ConvergenceArgs:
     site: Site
     plan: Plan
     members: Mapping[str, Sequence[StatefulMember]]
-    bucket: pulumi.Input[str]
+    bucket: str
     packages_url: str
     digest: str
     inventories: Mapping[str, pulumi.Resource]
@@ -132,6 +131,8 @@ class Convergence(pulumi.ComponentResource):
                 "workload": workload,
                 "ports": " ".join(str(port) for port in spec.ports),
                 "path": args.site.path,
+                "bucket": args.bucket,
+                "packages": args.packages_url,
             }
             document = aws.ssm.Document(
                 label,
@@ -139,9 +140,7 @@ class Convergence(pulumi.ComponentResource):
                 document_type="Command",
                 document_format="JSON",
                 target_type="/AWS::EC2::Instance",
-                content=pulumi.Output.all(bucket=args.bucket, packages=args.packages_url).apply(
-                    partial(_document, known)
-                ),
+                content=play_document(known),
                 opts=child,
             )
             self.documents[workload] = document.name
@@ -167,10 +166,6 @@ class Convergence(pulumi.ComponentResource):
                 ),
             )
         self.register_outputs({})
-
-
-def _document(known: Mapping[str, str], found: Mapping[str, str]) -> str:
-    return play_document({**known, **found})
 
 
 def play_document(variables: Mapping[str, str]) -> str:

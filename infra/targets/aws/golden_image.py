@@ -150,14 +150,20 @@ class GoldenImages(pulumi.ComponentResource):
     ) -> aws.imagebuilder.ImageRecipe:
         args, label = self._args, f"{self._name}-{os}"
         name = f"{args.site.prefix}-{os}"
-        known = {"region": args.site.region, "path": args.site.path, "name": name, "release": os, "member": ""}
+        known = {
+            "region": args.site.region,
+            "path": args.site.path,
+            "bucket": args.bundle.bucket,
+            "packages": args.bundle.packages_url,
+            "name": name,
+            "release": os,
+            "member": "",
+        }
         build, test = (
             self._component(f"{label}-{phase}", phase, file, known)
             for phase, file in (("build", "image.sh"), ("test", "hygiene.sh"))
         )
-        agent = pulumi.Output.all(packages=args.bundle.packages_url).apply(
-            lambda found: user_data("agent.sh", {**known, **found})
-        )
+        agent = user_data("agent.sh", known)
         recipe = aws.imagebuilder.ImageRecipe(
             label,
             name=name,
@@ -231,14 +237,12 @@ class GoldenImages(pulumi.ComponentResource):
 
     def _component(self, label: str, phase: str, file: str, known: Mapping[str, str]) -> aws.imagebuilder.Component:
         args = self._args
-        data = pulumi.Output.all(bucket=args.bundle.bucket, packages=args.bundle.packages_url).apply(
-            lambda found: component_document(label, phase, script(file, {**known, **found}))
-        )
+        data = component_document(label, phase, script(file, known))
         return aws.imagebuilder.Component(
             label,
             name=f"{args.site.prefix}-{label}",
             platform="Linux",
-            version=data.apply(version_of),
+            version=version_of(data),
             data=data,
             kms_key_id=args.key_arn,
             opts=self._child,

@@ -98,13 +98,24 @@ def _trust(service: str, actions: Sequence[str], equal: Mapping[str, str]) -> st
 class ServiceRole:
     """A role with its permissions.
 
-    Attributes:
-        name, arn: known once the permissions are attached, so that whoever uses the role finds them there, and on the
-            way down keeps them until it is gone itself.
+    Its name and ARN are known once the permissions are attached, so that whoever uses the role finds them there, and on
+    the way down keeps them until it is gone itself.
     """
 
-    name: pulumi.Output[str]
-    arn: pulumi.Output[str]
+    _role: aws.iam.Role
+    _permissions: Sequence[pulumi.CustomResource]
+
+    @property
+    def name(self) -> pulumi.Output[str]:
+        return self._once_attached(self._role.name)
+
+    @property
+    def arn(self) -> pulumi.Output[str]:
+        return self._once_attached(self._role.arn)
+
+    def _once_attached(self, value: pulumi.Output[str]) -> pulumi.Output[str]:
+        attached = (permission.id for permission in self._permissions)
+        return pulumi.Output.all(value, *attached).apply(lambda known: known[0])
 
 
 def service_role(
@@ -122,9 +133,4 @@ def service_role(
     ]
     if statements:
         permissions.append(aws.iam.RolePolicy(name, role=role.id, policy=document(*statements), opts=opts))
-    attached = [permission.id for permission in permissions]
-
-    def once_attached(value: pulumi.Output[str]) -> pulumi.Output[str]:
-        return pulumi.Output.all(value, *attached).apply(lambda known: known[0])
-
-    return ServiceRole(once_attached(role.name), once_attached(role.arn))
+    return ServiceRole(role, permissions)

@@ -34,9 +34,9 @@ class Bundle:
         uploaded: what must exist before a machine may boot.
     """
 
-    bucket: pulumi.Input[str]
+    bucket: str
     digest: str
-    packages_url: pulumi.Input[str]
+    packages_url: str
     readable: Sequence[Statement]
     uploaded: Sequence[pulumi.Resource]
 
@@ -165,7 +165,7 @@ class StatefulMember(pulumi.ComponentResource):
             opts=self._child,
         )
 
-    def _user_data(self) -> pulumi.Output[str]:
+    def _user_data(self) -> pulumi.Input[str]:
         args = self._args
         fixed = {
             "region": args.site.region,
@@ -175,12 +175,12 @@ class StatefulMember(pulumi.ComponentResource):
             "ports": " ".join(str(port) for port in args.spec.ports),
             "path": args.site.path,
             "golden": "yes" if args.image.golden else "no",
+            "bucket": args.bundle.bucket,
+            "packages": args.bundle.packages_url,
         }
-        return pulumi.Output.all(
-            bucket=args.bundle.bucket,
-            packages=args.bundle.packages_url,
-            volume=self.volume.id if self.volume else "",
-        ).apply(lambda known: user_data("member.sh", {**fixed, **known}))
+        if not self.volume:
+            return user_data("member.sh", {**fixed, "volume": ""})
+        return self.volume.id.apply(lambda volume: user_data("member.sh", {**fixed, "volume": volume}))
 
     def _group(self, template: aws.ec2.LaunchTemplate) -> aws.autoscaling.Group:
         """A group of one brings a lost member back by itself. Its creation ends only when the member has completed the

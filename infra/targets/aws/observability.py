@@ -65,7 +65,7 @@ class Observability(pulumi.ComponentResource):
     def _log_group(self, purpose: str) -> aws.cloudwatch.LogGroup:
         return aws.cloudwatch.LogGroup(
             f"{self._name}-{purpose}",
-            name=f"{self._args.site.path}/{purpose}",
+            name=log_group_name(self._args.site, purpose),
             retention_in_days=self._args.config.log_days,
             kms_key_id=self._args.log_key,
             opts=self._child,
@@ -92,6 +92,10 @@ class Observability(pulumi.ComponentResource):
             ],
             opts=self._child,
         )
+
+
+def log_group_name(site: Site, purpose: str) -> str:
+    return f"{site.path}/{purpose}"
 
 
 def publishers(site: Site, topic_arn: pulumi.Input[str]) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from infra.targets.aws.firewall import Firewall, machine_group
 from infra.targets.aws.iam import Statement, allow, service_role, trust
 from infra.targets.aws.machine import Bundle, RootImage, StatefulMember, StatefulMemberArgs
 from infra.targets.aws.network import Network
+from infra.targets.aws.observability import COMMANDS, SESSIONS, log_group_name
 from infra.targets.aws.site import Site, workload_tags
 from infra.targets.aws.sizes import instance_type
 
@@ -37,7 +38,6 @@ class VmTierArgs:
     firewall: Firewall
     images: Mapping[OsRelease, RootImage]
     key_arn: pulumi.Input[str]
-    log_group_arns: Sequence[pulumi.Input[str]]
     bundle: Bundle
     alarm_topic_arn: pulumi.Input[str]
     protect: bool
@@ -84,7 +84,7 @@ class VmTier(pulumi.ComponentResource):
             f"{self._name}-{workload}",
             trust("ec2.amazonaws.com"),
             [
-                *member_statements(args.site, workload, args.log_group_arns),
+                *member_statements(args.site, workload),
                 *args.bundle.readable,
                 *(secret_statements(args.site, secret.arn, args.key_arn) if secret else []),
             ],
@@ -183,7 +183,7 @@ def secret_statements(site: Site, secret_arn: pulumi.Input[str], key_arn: pulumi
     ]
 
 
-def member_statements(site: Site, workload: str, log_group_arns: Sequence[pulumi.Input[str]]) -> list[Statement]:
+def member_statements(site: Site, workload: str) -> list[Statement]:
     """The permissions of a workload's members: themselves, their own volumes, their own launch, their own logs."""
     tags = {"hybrid:workload": workload, **site.own}
     mine = {"StringEquals": {f"aws:ResourceTag/{tag}": value for tag, value in tags.items()}}
@@ -219,6 +219,10 @@ def member_statements(site: Site, workload: str, log_group_arns: Sequence[pulumi
         ),
         allow(
             ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"],
-            [part for arn in log_group_arns for part in (arn, pulumi.Output.concat(arn, ":*"))],
+            [
+                site.arn("logs", f"log-group:{log_group_name(site, purpose)}{streams}")
+                for purpose in (SESSIONS, COMMANDS)
+                for streams in ("", ":*")
+            ],
         ),
     ]
