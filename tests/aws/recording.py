@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import runpy
 from collections.abc import Callable, Mapping
@@ -239,4 +240,5 @@ def deploy_to(
     finally:
         loop.close()
         asyncio.set_event_loop(None)
+        gc.enable()  # one program may do without; many in one process may not
     return outputs

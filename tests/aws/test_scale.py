@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections import Counter
 from functools import cache
@@ -45,6 +46,26 @@ def test_ssm_takes_what_there_is_of_a_large_platform(tmp_path_factory):
     ):
         assert max(Counter(r.props[key] for r in deployment.of(kind)).values()) <= most, kind
     assert len(deployment.of("ssm/maintenanceWindowTask")) == 2 * machines
+
+
+def test_the_collector_does_not_walk_over_all_that_lives(tmp_path):
+    """It took as long as all the rest, and more with every workload."""
+    walks: list[int] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            walks.append(info["generation"])
+
+    spec = tmp_path / "platform.yaml"
+    spec.write_text(json.dumps(preview.spec(SMALL)))
+    gc.collect()
+    gc.callbacks.append(note)
+    try:
+        deploy("aws-dev", preview.without_canaries, spec)
+    finally:
+        gc.callbacks.remove(note)
+    assert len(walks) < 50, "some before the program begins, not hundreds"
+    assert gc.isenabled()
 
 
 def waits_for(deployment: Deployment) -> dict[str, int]:
