@@ -25,8 +25,8 @@ MAX_FAULTS = 100
 MAX_ITEMS = 1_000
 """In one list or mapping, other than `workloads`. What is longer is a slip, or meant to take time."""
 MAX_WORKLOADS = 20_000
-MAX_VALUES = 400_000
-"""In the whole file."""
+MAX_VALUES, VALUES_OF_A_WORKLOAD = 100_000, 30
+"""In the whole file: so many, and so many more for each of its workloads. Ten thousand need nearly all of that."""
 
 _EVENTS: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -76,7 +76,7 @@ class _Document:
     def __init__(self, text: str, file: Path) -> None:
         self.lines: dict[Location, int] = {}
         self._faults: list[Fault] = []
-        self._left = MAX_VALUES
+        self._values, self._allowed = 0, MAX_VALUES
         self._scalars: Any = yaml.SafeLoader("")
         self._events: Iterator[Any] = iter(yaml.parse(text, Loader=_EVENTS))
         try:
@@ -106,9 +106,9 @@ class _Document:
 
     def _value(self, event: Any, location: Location) -> Any:
         self.lines.setdefault(location, _line(event))
-        self._left -= 1
-        if self._left < 0:
-            self._stop(event, (), f"has more than {MAX_VALUES:,} values")
+        self._values += 1
+        if self._values > self._allowed:
+            self._stop(event, (), f"has more than {self._allowed:,} values")
         if isinstance(event, yaml.AliasEvent):
             # Refused rather than counted: no spec needs aliases, and they are what alias bombs are made of.
             self._fault(event, location, "YAML aliases are not allowed; write the value out")
@@ -147,6 +147,8 @@ class _Document:
                 self._fault(event, here, f"is given twice (first on line {self.lines[here]})")
                 self._value(next(self._events), here)
                 continue
+            if location == ("workloads",):
+                self._allowed += VALUES_OF_A_WORKLOAD
             self.lines[here] = _line(event)
             result[key] = self._value(next(self._events), here)
         return result

@@ -171,10 +171,17 @@ class Budgets(_Model):
     )
 
 
+def _number(value: Any) -> Any:
+    """To Python `true` and 1.0 are 1."""
+    if isinstance(value, (bool, float)):
+        raise ValueError("is not 1")
+    return value
+
+
 class Spec(_Model):
     """The whole platform.yaml."""
 
-    version: Literal[1]
+    version: Annotated[Literal[1], BeforeValidator(_number)]
     name: Name
     decided_on: Day | None = Field(default=None, description="When the answers were given; review dates count from it")
     maturity: Maturity

@@ -63,6 +63,13 @@ def refused(tmp_path: Path, content: str | bytes) -> str:
         pytest.param("a: 2026-13-45\n", "is not plain data", id="impossible date"),
         pytest.param("? [a]\n: 1\n", "a key must be plain text", id="key that is a list"),
         pytest.param("a: 1\n---\nb: 1\n", "platform.yaml:2: a second document starts here", id="two documents"),
+        pytest.param("version: true\n", "platform.yaml:1: version: true is not 1", id="true is no version"),
+        pytest.param("version: 1.0\n", "platform.yaml:1: version: 1.0 is not 1", id="1.0 is no version"),
+        pytest.param(
+            "workloads:\n" + "".join(f"  w{n}: [{'1,' * 999}]\n" for n in range(1_000)),
+            "105: has more than 103,120 values",
+            id="a thousand workloads of a thousand values",
+        ),
         pytest.param("a: 1\nb: 2\na: 3\n", "platform.yaml:3: a: is given twice (first on line 1)", id="twice"),
     ],
 )
