@@ -16,7 +16,7 @@ from rich.text import Text
 from infra.cli import add_spec_argument, err, fail, out, plan_of, runtime_text, told_in_one_line
 from infra.insight import report
 from infra.insight.blast import Change, Loss, Radius, difference, loss, over_budget, radii
-from infra.insight.cost import MOST_COPIES, cost, price_table
+from infra.insight.cost import MOST_COPIES, cost, price_table, staleness
 from infra.insight.deployed import deployed
 from infra.insight.drawing import LayoutError
 from infra.insight.estate import Estate, relocated
@@ -245,11 +245,8 @@ def _cost(plan: Plan, arguments: argparse.Namespace) -> None:
     )
     stale = prices.stale(date.today())
     if stale:
-        oldest = min(source.day for source in stale.values())
-        words = (
-            f"{len(stale)} of the prices are stale, the oldest of {oldest}: compare with them, do not budget with them."
-        )
-        err.print(Text(words, style="yellow"))
+        words = staleness({name: str(source.day) for name, source in stale.items()})
+        err.print(Text(f"{words}.", style="yellow"))
     for name in found.too_large:
         err.print(Text(f"{name} fits no machine of the price table.", style="red"))
     for proposal in proposed:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from infra.insight.care import PATCH_LATE_DAYS
+from infra.insight.cost import staleness
 
 LEVELS = ("bad", "warn", "unknown")
 
@@ -24,10 +25,8 @@ def _all(data: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for line in data["over_budget"]:
         yield "bad", f"over its blast-radius budget: {line}", "blast"
     yield from _of_the_checks(data["checked"])
-    stale = data["cost"]["stale"]
-    if stale:
-        oldest = f"{len(stale)} of the prices are stale, the oldest of {min(stale.values())}"
-        yield "warn", f"{oldest}: compare with them, do not budget with them", "cost"
+    if data["cost"]["stale"]:
+        yield "warn", staleness(data["cost"]["stale"]), "cost"
     yield from _of_upkeep(data)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache, partial
@@ -88,6 +88,14 @@ class Prices(BaseModel):
 @cache
 def price_table() -> Prices:
     return Prices.model_validate(yaml.safe_load(PRICES.read_text(encoding="utf-8")))
+
+
+def staleness(stale: Mapping[str, str]) -> str:
+    """What to think of prices that are too old, from the days of their sources."""
+    first, day = min(stale.items(), key=lambda one: one[1])
+    if len(stale) == 1:
+        return f"the price of {first} is stale, of {day}: compare with it, do not budget with it"
+    return f"{len(stale)} prices are stale, the oldest of {day}: compare with them, do not budget with them"
 
 
 @dataclass(frozen=True)

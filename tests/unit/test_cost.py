@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from infra.insight.cost import PRICES, MachineType, Need, Prices, cost, pack, price_table
+from infra.insight.cost import PRICES, MachineType, Need, Prices, cost, pack, price_table, staleness
 from infra.insight.usage import Samples, UsageError, p95, proposals, read_export
 from infra.placement import place
 from infra.spec import load_spec
@@ -78,6 +78,13 @@ def test_totals_add_up(plan):
     assert priced.month == pytest.approx(sum(row[3] for row in priced.vms) + priced.nodes.month + priced.disks_month)
     assert priced.nodes.pods == 3
     assert priced.too_large == ()
+
+
+def test_what_is_stale_is_told_in_plain_words():
+    one = staleness({"disks": "2026-01-01"})
+    assert one == "the price of disks is stale, of 2026-01-01: compare with it, do not budget with it"
+    two = staleness({"disks": "2026-01-01", "the control plane": "2025-06-13"})
+    assert two == "2 prices are stale, the oldest of 2025-06-13: compare with them, do not budget with them"
 
 
 def test_an_old_price_is_stale_and_a_new_one_beside_it_is_not():
