@@ -32,7 +32,7 @@ def shortages(state: Path) -> list[str]:
     elif available_memory() < AVAILABLE_MEMORY:
         found.append(f"{_gib(available_memory())} of memory is free; {_gib(AVAILABLE_MEMORY)} are needed")
     needed = LATER_DISK if all(ready(name) for name in programs()) else FIRST_DISK
-    places = {_existing(place).stat().st_dev: _existing(place) for place in (cache_directory(), state)}
+    places = {place.stat().st_dev: place for place in map(_existing, (cache_directory(), state))}
     for place in places.values():
         free = shutil.disk_usage(place).free
         if free < needed:

@@ -35,8 +35,8 @@ def update(inputs: Values, old: Values) -> Values:
 
 def delete(outputs: Values) -> None:
     bridge = outputs["bridge"]
-    for rule in _passes(bridge):
-        while _has_iptables() and succeeds("iptables", "--wait", "--check", "FORWARD", *rule):
+    if _has_iptables():
+        for rule in filter(_is_set, _passes(bridge)):
             run("iptables", "--wait", "--delete", "FORWARD", *rule)
     if succeeds("nft", "list", "table", "ip", bridge):
         run("nft", "delete", "table", "ip", bridge)
@@ -79,7 +79,11 @@ def _missing_passes(bridge: str) -> list[tuple[str, ...]]:
     """
     if not _has_iptables() or "-P FORWARD DROP" not in run("iptables", "--wait", "--list-rules", "FORWARD"):
         return []
-    return [r for r in _passes(bridge) if not succeeds("iptables", "--wait", "--check", "FORWARD", *r)]
+    return [rule for rule in _passes(bridge) if not _is_set(rule)]
+
+
+def _is_set(rule: tuple[str, ...]) -> bool:
+    return succeeds("iptables", "--wait", "--check", "FORWARD", *rule)
 
 
 def _passes(bridge: str) -> list[tuple[str, ...]]:
