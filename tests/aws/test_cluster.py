@@ -119,12 +119,12 @@ def test_there_is_a_pool_for_every_wall_that_the_plan_asks_for(deployed, plan):
 
 
 def test_sandboxed_nodes_have_a_group_that_reaches_no_machine(deployed):
-    template = deployed.one("ec2/launchTemplate", "cluster-microvm").props
-    assert template["vpcSecurityGroupIds"] == ["SecurityGroup-firewall-pool-microvm"]
+    groups = set(deployed.one("ec2/launchTemplate", "cluster-microvm").props["vpcSecurityGroupIds"])
+    assert groups == {"SecurityGroup-firewall-pool-microvm", "SecurityGroup-firewall-aws-clients"}
     egress = [
         r.props["referencedSecurityGroupId"]
         for r in deployed.of("vpc/securityGroupEgressRule")
-        if r.props["securityGroupId"].endswith("pool-microvm") and "referencedSecurityGroupId" in r.props
+        if r.props["securityGroupId"] in groups and "referencedSecurityGroupId" in r.props
     ]
     assert egress and not [peer for peer in egress if "-vm-" in peer]
 

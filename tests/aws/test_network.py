@@ -2,6 +2,8 @@
 
 import json
 
+from recording import deploy
+
 from benchmarks import preview
 from infra.placement import Runtime, place
 from infra.spec import load_spec
@@ -58,7 +60,7 @@ def test_the_pinned_agent_needs_no_older_channel():
 
 def test_a_group_with_more_rules_than_aws_takes_is_told(tmp_path):
     """A database with too many callers on machines fails in the middle of `pulumi up`, unless somebody asks before."""
-    for workloads, told in ((60, set()), (200, {"pool-container", "endpoints"})):
+    for workloads, told in ((60, set()), (200, {"pool-container"})):
         spec = preview.spec(workloads)
         file = tmp_path / "platform.yaml"
         file.write_text(json.dumps(spec))
@@ -70,6 +72,49 @@ def test_a_group_with_more_rules_than_aws_takes_is_told(tmp_path):
     assert crowded([], 0) == {}
     clients = [Connection("clients", "balancer", 443, "clients")]
     assert crowded(clients, 60) == {} and crowded(clients, 61) == {"balancer": 61}
+
+
+def group_names(identifiers) -> list[str]:
+    return [identifier.removeprefix("SecurityGroup-firewall-") for identifier in identifiers]
+
+
+def test_what_calls_aws_has_a_group_of_its_own_and_the_one_that_all_such_have(deployed, plan):
+    """A rule a caller in the endpoints' group would outgrow it; AWS takes 5 groups an interface."""
+    found = {i.name: i.props["securityGroups"] for i in deployed.of("ec2/networkInterface")}
+    nodes = [t for t in deployed.of("ec2/launchTemplate") if t.tags["hybrid:workload"] == "cluster"]
+    found |= {template.name: template.props["vpcSecurityGroupIds"] for template in nodes}
+    found |= {c.name: c.props["securityGroupIds"] for c in deployed.of("imagebuilder/infrastructureConfiguration")}
+    inside = [p for p in deployed.of("codebuild/project") if p.props.get("vpcConfig")]
+    found |= {project.name: project.props["vpcConfig"]["securityGroupIds"] for project in inside}
+    assert len(found) == sum(w.replicas for w in plan.on(Runtime.VM).values()) + len(nodes) + 2 and nodes and inside
+    own = {}
+    for name, groups in found.items():
+        own[name], common = group_names(groups)
+        assert common == "aws-clients" and own[name] not in ("aws-clients", "endpoints"), name
+    for workload, spec in plan.on(Runtime.VM).items():
+        assert {own[f"vm-{workload}-{ordinal}"] for ordinal in range(spec.replicas)} == {f"vm-{workload}"}
+
+
+def test_the_common_group_leads_to_aws_and_nowhere_else(deployed):
+    outward = {
+        (peer.split("-")[0], port, p) for own, peer, port, p in rules(deployed, "Egress") if own == "aws-clients"
+    }
+    assert outward == {("endpoints", 443, "tcp"), ("pl", 443, "tcp")}
+    inward = rules(deployed, "Ingress")
+    assert {rule[1:] for rule in inward if rule[0] == "endpoints"} == {("aws-clients", 443, "tcp")}
+    assert [rule for rule in inward if "aws-clients" in rule[:2]] == [("endpoints", "aws-clients", 443, "tcp")]
+
+
+def test_a_machine_that_talks_to_nobody_has_its_group_all_the_same(tmp_path):
+    spec = preview.spec(12)
+    for workload in spec["workloads"].values():
+        workload.pop("talks_to", None)
+    file = tmp_path / "platform.yaml"
+    file.write_text(json.dumps(spec))
+    deployed = deploy("aws-dev", preview.without_canaries, file).deployment
+    machines = deployed.plan.on(Runtime.VM)
+    groups = {group.name for group in deployed.of("ec2/securityGroup")}
+    assert machines and {f"firewall-vm-{name}" for name in machines} <= groups
 
 
 def test_endpoints_carry_no_foreign_identity(deployed):

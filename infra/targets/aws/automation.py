@@ -170,7 +170,7 @@ class Jobs(pulumi.ComponentResource):
             aws.codebuild.ProjectVpcConfigArgs(
                 vpc_id=args.network.vpc_id,
                 subnets=[subnet.id for subnet in subnets],
-                security_group_ids=[args.firewall.group_id(OPERATOR)],
+                security_group_ids=args.firewall.group_ids(OPERATOR),
             ),
         )
         return project

@@ -267,7 +267,7 @@ class Cluster(pulumi.ComponentResource):
         template = aws.ec2.LaunchTemplate(
             f"{self._name}-{pool.name}",
             update_default_version=True,
-            vpc_security_group_ids=[args.firewall.group_id(pool_group(pool.runtime))],
+            vpc_security_group_ids=args.firewall.group_ids(pool_group(pool.runtime)),
             block_device_mappings=[root_device(args.key_arn, NODE_ROOT_GIB)],
             metadata_options=imds_v2_only(),
             monitoring=aws.ec2.LaunchTemplateMonitoringArgs(enabled=True),

@@ -22,6 +22,8 @@ HTTPS = 443
 CLIENTS, S3, INTERNET = "clients", "s3", "internet"
 RANGES = (CLIENTS, S3, INTERNET)  # peers that are address ranges, not groups
 ENDPOINTS, CONTROL_PLANE, BALANCER, BUILDER, OPERATOR = "endpoints", "control-plane", "balancer", "builder", "operator"
+# The second group of all that calls the APIs of AWS. Its two rules are theirs, however many there are.
+AWS_CLIENTS = "aws-clients"
 RULES_OF_A_GROUP = 60  # a direction; a quota that can be raised
 NODE_PORTS = range(30000, 32768)
 
@@ -85,10 +87,8 @@ def _of_spec(plan: Plan) -> Iterator[Connection]:
 
 def _of_platform(plan: Plan, client_port: int, nat: bool) -> Iterator[Connection]:
     nodes = [pool_group(runtime) for runtime in pools(plan)]
-    machines = [machine_group(name) for name in plan.on(Runtime.VM)]
-    for group in (*machines, *nodes, BUILDER, OPERATOR):
-        yield Connection(group, ENDPOINTS, HTTPS, "the APIs of AWS")
-        yield Connection(group, S3, HTTPS, "packages, bundles and image layers")
+    yield Connection(AWS_CLIENTS, ENDPOINTS, HTTPS, "the APIs of AWS")
+    yield Connection(AWS_CLIENTS, S3, HTTPS, "packages, bundles and image layers")
     if nat:  # which pods may use it is said by the cluster's network policies; sandboxed nodes never
         yield Connection(pool_group(Runtime.CONTAINER), INTERNET, HTTPS, "the internet, through NAT")
     for group in (*nodes, OPERATOR):
@@ -152,7 +152,9 @@ class Firewall(pulumi.ComponentResource):
                 "quota of the account is raised",
                 self,
             )
-        names = dict.fromkeys(end for c in wanted for end in (c.source, c.destination) if end not in RANGES)
+        # What runs somewhere has a group of its own, also where nothing but AWS is allowed to it.
+        own = [*map(machine_group, args.plan.on(Runtime.VM)), *map(pool_group, pools(args.plan)), BUILDER, OPERATOR]
+        names = dict.fromkeys([*own, *(end for c in wanted for end in (c.source, c.destination) if end not in RANGES)])
         self.groups = {group: self._group(group) for group in names}
         for connection in wanted:
             self._permit(connection)
@@ -160,6 +162,10 @@ class Firewall(pulumi.ComponentResource):
 
     def group_id(self, group: str) -> pulumi.Output[str]:
         return self.groups[group].id
+
+    def group_ids(self, group: str) -> list[pulumi.Output[str]]:
+        """What the interfaces of something that calls the APIs of AWS get: its own group, and that of all such."""
+        return [self.group_id(group), self.group_id(AWS_CLIENTS)]
 
     def _group(self, group: str) -> aws.ec2.SecurityGroup:
         workload = group.removeprefix("vm-") if group.startswith("vm-") else None

@@ -136,7 +136,7 @@ class GoldenImages(pulumi.ComponentResource):
             instance_profile_name=profile.name,
             instance_types=["t3.medium", "t3a.medium"],
             subnet_id=subnet.id,
-            security_group_ids=[args.firewall.group_id(BUILDER)],
+            security_group_ids=args.firewall.group_ids(BUILDER),
             instance_metadata_options=aws.imagebuilder.InfrastructureConfigurationInstanceMetadataOptionsArgs(
                 http_tokens="required", http_put_response_hop_limit=1
             ),

@@ -68,7 +68,7 @@ class StatefulMemberArgs:
     ordinal: int
     zone: str
     subnet_id: pulumi.Input[str]
-    security_group_id: pulumi.Input[str]
+    security_group_ids: Sequence[pulumi.Input[str]]
     image: RootImage
     instance_type: str
     instance_profile: pulumi.Input[str]
@@ -106,7 +106,7 @@ class StatefulMember(pulumi.ComponentResource):
         interface = aws.ec2.NetworkInterface(
             name,
             subnet_id=args.subnet_id,
-            security_groups=[args.security_group_id],
+            security_groups=args.security_group_ids,
             description=f"{args.site.prefix}: {self.host}",
             tags=self._tags,
             opts=self._child,

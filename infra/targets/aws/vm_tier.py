@@ -106,7 +106,7 @@ class VmTier(pulumi.ComponentResource):
                         ordinal=ordinal,
                         zone=zone,
                         subnet_id=args.network.subnets[Tier.ISOLATED][zone].id,
-                        security_group_id=args.firewall.group_id(machine_group(workload)),
+                        security_group_ids=args.firewall.group_ids(machine_group(workload)),
                         image=args.images[spec.os],
                         instance_type=size,
                         instance_profile=profile.arn,
