@@ -6,13 +6,15 @@ Its state directory is build/test-platform, so a user's running platform is neve
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +25,7 @@ import testinfra
 from testinfra.host import Host
 
 from infra.lifecycle import clear_dead_locks
+from infra.machines.patience import patience
 from infra.machines.state import State
 
 PROJECT = Path(__file__).parents[2]
@@ -100,12 +103,26 @@ class PlatformUnderTest:
     def inventory(self) -> dict[str, Any]:
         return self.outputs["inventory"]
 
+    def limit(self, seconds: int) -> int:
+        """A limit of time on what these machines do: longer where they really run in software."""
+        return seconds * max(patience(machine["driver"]) for machine in self.outputs["machines"].values())
+
+    def comes_true(self, check: Callable[[], bool], seconds: int = 90) -> bool:
+        """Wait until it is true, which is what a user would do, too; what cannot be asked yet is not true."""
+        ends = time.monotonic() + self.limit(seconds)
+        while time.monotonic() < ends:
+            with contextlib.suppress(OSError):
+                if check():
+                    return True
+            time.sleep(0.5)
+        return False
+
     def machine_directory(self, name: str) -> Path:
         return self.state / "machines" / name
 
     def host(self, name: str) -> Host:
         """testinfra over SSH, with the connection that the inventory tells."""
-        return testinfra.get_host(f"ssh://{name}", ssh_config=str(self._ssh_config))
+        return testinfra.get_host(f"ssh://{name}?timeout={self.limit(10)}", ssh_config=str(self._ssh_config))
 
     def copy_to(self, name: str, source: Path, target: str) -> None:
         subprocess.run(["scp", "-q", "-F", str(self._ssh_config), str(source), f"{name}:{target}"], check=True)
@@ -128,12 +145,12 @@ class PlatformUnderTest:
         file.write_text("".join(lines))
         return file
 
-    def request(self, path: str, body: Any = None, timeout: float = 10) -> Answer:
+    def request(self, path: str, body: Any = None, timeout: int = 10) -> Answer:
         """A request to the public web service; the body of the answer, from JSON where it is JSON."""
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(self.outputs["app_url"] + path, data=data)
         try:
-            with urllib.request.urlopen(request, timeout=timeout) as response:
+            with urllib.request.urlopen(request, timeout=self.limit(timeout)) as response:
                 status, text = response.status, response.read().decode()
         except urllib.error.HTTPError as error:
             status, text = error.code, error.read().decode()

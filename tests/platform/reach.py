@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
-
-from testinfra.host import Host
+from urllib.parse import urlsplit
 
 from infra.machines.state import PROJECT
 from infra.targets.local.oci_image import build_image, compile_program
@@ -15,13 +13,16 @@ from toolchain.build import find_go
 if TYPE_CHECKING:
     from tests.platform.conftest import PlatformUnderTest
 
+DNS = "10.96.0.10:53"
+"""The cluster's, which every pod may ask."""
+
 _TRY = """
 import json, socket, sys
 reached = {}
-for target in sys.argv[1:]:
+for target in sys.argv[2:]:
     host, port = target.rsplit(":", 1)
     try:
-        socket.create_connection((host, int(port)), timeout=3).close()
+        socket.create_connection((host, int(port)), timeout=int(sys.argv[1])).close()
         reached[target] = True
     except OSError:
         reached[target] = False
@@ -29,15 +30,26 @@ print(json.dumps(reached))
 """
 
 
-def from_machine(host: Host, *targets: str) -> dict[str, bool]:
-    """Which of the address:port targets a machine gets a connection to."""
-    return json.loads(host.check_output("python3 -c %s " + " ".join(targets), _TRY))
+def front_door(platform: PlatformUnderTest) -> str:
+    """The address:port of the public web service, which every machine may use."""
+    return urlsplit(platform.outputs["app_url"]).netloc
 
 
-def from_workload(platform: PlatformUnderTest, workload: str, *targets: str, settle: str = "5s") -> dict[str, bool]:
+def from_machine(platform: PlatformUnderTest, machine: str, *targets: str) -> dict[str, bool]:
+    """Which of the address:port targets a machine gets a connection to.
+
+    Too short a limit makes every door look closed: an open one among the targets shows that it was long enough.
+    """
+    command = f"python3 -c %s {platform.limit(3)} {' '.join(targets)}"
+    return json.loads(platform.host(machine).check_output(command, _TRY))
+
+
+def from_workload(
+    platform: PlatformUnderTest, workload: str, *targets: str, settle: int = 5, within: int = 3
+) -> dict[str, bool]:
     """The same from a pod with the workload's namespace, labels and runtime class, but our program in it.
 
-    It begins `settle` after its start, by when the policy engine should have learnt of it.
+    It begins `settle` seconds after its start, by when the policy engine should have learnt of it.
     """
     image = _probe_image(platform)
     model = platform.objects("pods", "--namespace", workload, "--selector", f"app.kubernetes.io/name={workload}")[0]
@@ -46,7 +58,10 @@ def from_workload(platform: PlatformUnderTest, workload: str, *targets: str, set
         "image": image,
         "imagePullPolicy": "Never",
         "args": list(targets),
-        "env": [{"name": "SETTLE", "value": settle}],
+        "env": [
+            {"name": "SETTLE", "value": f"{platform.limit(settle)}s"},
+            {"name": "WITHIN", "value": f"{platform.limit(within)}s"},
+        ],
         "securityContext": model["spec"]["containers"][0]["securityContext"],
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "100m", "memory": "32Mi"}},
     }
@@ -72,12 +87,13 @@ def from_workload(platform: PlatformUnderTest, workload: str, *targets: str, set
 
 
 def _log_when_done(platform: PlatformUnderTest, namespace: str) -> str:
-    for _ in range(120):
+    def is_done() -> bool:
         pod = json.loads(platform.kubectl("get", "pod", "probe", "--namespace", namespace, "--output=json").stdout)
-        if pod["status"].get("phase") in ("Succeeded", "Failed"):
-            return platform.kubectl("logs", "probe", "--namespace", namespace).stdout
-        time.sleep(0.5)
-    raise AssertionError(platform.kubectl("describe", "pod", "probe", "--namespace", namespace).stdout)
+        return pod["status"].get("phase") in ("Succeeded", "Failed")
+
+    if not platform.comes_true(is_done):
+        raise AssertionError(platform.kubectl("describe", "pod", "probe", "--namespace", namespace).stdout)
+    return platform.kubectl("logs", "probe", "--namespace", namespace).stdout
 
 
 def _probe_image(platform: PlatformUnderTest) -> str:

@@ -90,6 +90,9 @@ def test_a_host_that_drops_what_it_forwards_lets_machines_out_and_nobody_in(host
     opened = host.forward_rules()
     host.network("create")
     assert host.forward_rules() == opened, "a second run adds rules again"
+    host.inside("host", "iptables", "-P", "FORWARD", "ACCEPT")
+    assert host.reaches("world", MACHINE), "nobody came in, but that was not the firewall's doing"
+    host.inside("host", "iptables", "-P", "FORWARD", "DROP")
     host.network("delete")
     assert host.forward_rules() == before
 

@@ -15,7 +15,7 @@ from infra.insight.measure import groups_of, sample
 from infra.insight.probes import compare, probes
 from infra.machines import supervisor
 from infra.machines.state import PROJECT, State
-from tests.platform.reach import from_machine, from_workload
+from tests.platform.reach import DNS, from_machine, from_workload, front_door
 
 EVIDENCE = PROJECT / "build/evidence/blast-radius"
 NOBODY = "10.244.255.250:8081"
@@ -52,8 +52,10 @@ def routed_through_the_node(platform, machine):
     try:
         for addresses in ranges:
             host.check_output(f"ip route replace {addresses} via {node}")
-        assert from_machine(host, NOBODY) == {NOBODY: False}, "something answers for an address that no pod has"
-        yield host
+        public = front_door(platform)
+        answered = from_machine(platform, machine, public, NOBODY)
+        assert answered == {public: True, NOBODY: False}, "one answers that no pod has, or none is given the time"
+        yield
     finally:
         for addresses in ranges:
             host.run(f"ip route del {addresses}")
@@ -65,10 +67,13 @@ def test_every_connection_is_open_or_closed_as_the_graph_says(platform, estate, 
         mine = [probe for probe in probes(estate, objects) if probe.source == source]
         targets = sorted({target for probe in mine for target in probe.targets})
         if source in platform.inventory["all"]["children"]:
-            with routed_through_the_node(platform, f"{source}-0") as machine:
-                answered = from_machine(machine, *targets)
+            control = front_door(platform)
+            with routed_through_the_node(platform, f"{source}-0"):
+                answered = from_machine(platform, f"{source}-0", control, *targets)
         else:
-            answered = from_workload(platform, source, *targets)
+            control = DNS
+            answered = from_workload(platform, source, control, *targets)
+        assert answered[control], f"{source} reaches nothing at all, or is not given the time"
         reached |= {probe: any(answered[target] for target in probe.targets) for probe in mine}
     outcome = compare(estate, reached, datetime.now(UTC))
     keep("connections", outcome)
@@ -83,10 +88,9 @@ def answers(platform, workload):
         target = f"{platform.outputs['machines'][machine]['address']}:{PORTS[workload]}"
         if not supervisor.is_running(platform.machine_directory(machine)):
             return False
-        return from_machine(platform.host(machine), target)[target]
-    asked = platform.kubectl(
-        *("get", "pods", "--namespace", workload, "--output=json", "--request-timeout=5s"), check=False
-    )
+        return from_machine(platform, machine, target)[target]
+    within = f"--request-timeout={platform.limit(5)}s"
+    asked = platform.kubectl("get", "pods", "--namespace", workload, "--output=json", within, check=False)
     pods = json.loads(asked.stdout)["items"] if asked.returncode == 0 else []
     return any(status["started"] for pod in pods for status in pod["status"].get("containerStatuses", ()))
 
@@ -98,17 +102,11 @@ def works(platform, path):
         return False
 
 
-def settles(check, wanted, seconds=90):
-    ends = time.monotonic() + seconds
-    while check() != wanted and time.monotonic() < ends:
-        time.sleep(1)
-    return check() == wanted
-
-
 @pytest.mark.parametrize("machine", ["tariffs-0", "ledger-0", "cluster-0"])
 def test_a_lost_machine_takes_down_what_was_predicted_and_nothing_else(platform, estate, machine):
     predicted = loss(estate, machine)
     assert predicted.down, "a machine without a workload would prove nothing"
+    assert all(works(platform, path) for path in NEEDS.values()), "what does not work before cannot be seen cut off"
     try:
         supervisor.stop(platform.machine_directory(machine))
         down = [workload for workload in estate.workloads if not answers(platform, workload)]
@@ -116,7 +114,9 @@ def test_a_lost_machine_takes_down_what_was_predicted_and_nothing_else(platform,
         cut_off = [
             workload
             for workload in predicted.cut_off
-            if all(settles(lambda path=NEEDS[needed]: works(platform, path), False) for needed in predicted.down)
+            if all(
+                platform.comes_true(lambda path=NEEDS[needed]: not works(platform, path)) for needed in predicted.down
+            )
         ]
         keep(
             f"lost-{machine}",
@@ -131,7 +131,7 @@ def test_a_lost_machine_takes_down_what_was_predicted_and_nothing_else(platform,
     finally:
         platform.up()
     for path in NEEDS.values():
-        assert settles(lambda path=path: works(platform, path), True, seconds=180), path
+        assert platform.comes_true(lambda path=path: works(platform, path), seconds=180), path
     assert all(answers(platform, workload) for workload in estate.workloads)
 
 
@@ -140,7 +140,7 @@ def milliseconds(platform, path, count=15):
     took = []
     for _ in range(count):
         started = time.monotonic()
-        assert platform.request(path, timeout=10).status == 200, path
+        assert platform.request(path).status == 200, path
         took.append((time.monotonic() - started) * 1000)
     return round(statistics.median(took), 1)
 
@@ -151,9 +151,8 @@ def test_a_noisy_machine_takes_its_own_share_of_the_processors_and_no_more(platf
     before = {path: milliseconds(platform, path) for path in NEEDS.values()}
     try:
         for number in range(4):
-            host.check_output(
-                f"systemd-run --quiet --unit=hog-{number} --property=RuntimeMaxSec=60 sh -c 'while :; do :; done'"
-            )
+            ends = f"--property=RuntimeMaxSec={platform.limit(60)}"
+            host.check_output(f"systemd-run --quiet --unit=hog-{number} {ends} sh -c 'while :; do :; done'")
         used = sample({"tariffs": groups["tariffs"]}, count=8, seconds=1)["tariffs"].cpu
         while_noisy = {path: milliseconds(platform, path) for path in NEEDS.values()}
     finally:

@@ -16,17 +16,8 @@ from infra.machines.state import PROJECT
 from infra.targets.local.golden_image import image_digest, image_directory
 
 
-def eventually(what, check, seconds=90):
-    """Wait until it is true; which is what a user would do, too."""
-    ends = time.monotonic() + seconds
-    while time.monotonic() < ends:
-        try:
-            if check():
-                return
-        except OSError:
-            pass
-        time.sleep(0.5)
-    pytest.fail(f"not within {seconds} s: {what}")
+def eventually(platform, what, check, seconds=90):
+    assert platform.comes_true(check, seconds), f"not within {platform.limit(seconds)} s: {what}"
 
 
 def serves(platform):
@@ -43,7 +34,7 @@ def booted(host):
 
 @pytest.fixture(scope="module")
 def entry(platform):
-    eventually("the web service is ready", lambda: serves(platform))
+    eventually(platform, "the web service is ready", lambda: serves(platform))
     made = platform.request("/entries", {"account": "life", "amount": 41.5, "currency": "EUR"})
     assert made.status in (200, 201), made
     return made.body
@@ -96,7 +87,7 @@ def test_an_edited_role_shows_as_an_update_of_the_runs_that_use_it(platform):
 def test_a_killed_pod_comes_back(platform, entry):
     before = {pod["metadata"]["name"] for pod in platform.objects("pods", "--namespace", "web")}
     platform.kubectl("delete", "pods", "--namespace", "web", "--all", "--now")
-    eventually("the web service answers again", lambda: serves(platform))
+    eventually(platform, "the web service answers again", lambda: serves(platform))
     after = {pod["metadata"]["name"] for pod in platform.objects("pods", "--namespace", "web")}
     assert not before & after
 
@@ -104,10 +95,10 @@ def test_a_killed_pod_comes_back(platform, entry):
 def test_a_volume_outlives_its_pod(platform):
     # Nobody has asked for this amount before, also not on a platform that was kept.
     asked = {"script": "def price(amount):\n  return amount * 2", "arguments": {"amount": time.time_ns()}}
-    eventually("the worker answers", lambda: platform.request("/scripts", asked).status == 200)
+    eventually(platform, "the worker answers", lambda: platform.request("/scripts", asked).status == 200)
     before = platform.objects("pods", "--namespace", "worker")
     platform.kubectl("delete", "pods", "--namespace", "worker", "--all", "--now")
-    eventually("the worker answers again", lambda: platform.request("/scripts", asked).status == 200)
+    eventually(platform, "the worker answers again", lambda: platform.request("/scripts", asked).status == 200)
     after = platform.objects("pods", "--namespace", "worker")
     assert not {pod["metadata"]["uid"] for pod in before} & {pod["metadata"]["uid"] for pod in after}
     again = platform.request("/scripts", asked).body
@@ -119,17 +110,17 @@ def test_a_machine_that_reboots_comes_back(platform, entry):
     tariffs = platform.host("tariffs-0")
     before = booted(tariffs)
     tariffs.check_output("systemd-run --on-active=1 systemctl reboot")
-    eventually("the machine has booted anew", lambda: booted(tariffs) not in ("", before))
-    eventually("tariffs answer again", lambda: platform.request("/price?currency=EUR").status == 200)
+    eventually(platform, "the machine has booted anew", lambda: booted(tariffs) not in ("", before))
+    eventually(platform, "tariffs answer again", lambda: platform.request("/price?currency=EUR").status == 200)
 
 
 def test_a_machine_that_is_killed_behind_pulumis_back_is_noticed_and_restored(platform, entry):
     directory = platform.machine_directory("tariffs-0")
     supervisor.signal_supervisor(directory, 9)
-    eventually("the machine is down", lambda: not supervisor.is_running(directory))
+    eventually(platform, "the machine is down", lambda: not supervisor.is_running(directory))
     assert "tariffs-0" in platform.preview()
     platform.up()
-    eventually("tariffs answer again", lambda: platform.request("/price?currency=EUR").status == 200)
+    eventually(platform, "tariffs answer again", lambda: platform.request("/price?currency=EUR").status == 200)
 
 
 def test_refresh_shows_a_machine_that_was_deleted_and_up_makes_it_anew(platform, entry):
@@ -139,7 +130,7 @@ def test_refresh_shows_a_machine_that_was_deleted_and_up_makes_it_anew(platform,
     refreshed = platform.pulumi("refresh", "--yes", "--skip-preview")
     assert "deleted" in refreshed and "tariffs-0" in refreshed
     platform.up()
-    eventually("tariffs answer again", lambda: platform.request("/price?currency=EUR").status == 200)
+    eventually(platform, "tariffs answer again", lambda: platform.request("/price?currency=EUR").status == 200)
 
 
 @pytest.fixture
@@ -171,13 +162,13 @@ def test_data_survives_a_new_image_of_the_database_machine(platform, entry, newe
     assert all("ledger" in name or "postgresql" in name for name in changed), changed
     platform.up()
     assert platform.host("ledger-0").run(has_the_mark).succeeded, "the machine does not run from the new image"
-    eventually("the web service is ready", lambda: serves(platform))
+    eventually(platform, "the web service is ready", lambda: serves(platform))
     assert entry in entries(platform)
 
 
 def test_data_survives_replacing_the_resource_of_its_disk(platform, entry):
     platform.up("--replace", platform.urn("ledger-0-data"))
-    eventually("the web service is ready", lambda: serves(platform))
+    eventually(platform, "the web service is ready", lambda: serves(platform))
     assert entry in entries(platform)
 
 
@@ -204,10 +195,10 @@ def test_an_up_that_was_killed_is_continued_by_the_next(platform, entry):
         "--non-interactive",
     ]
     with subprocess.Popen(command, cwd=PROJECT, env=platform.environment, stdout=subprocess.DEVNULL) as process:
-        eventually("the machine is being started", lambda: supervisor.is_running(directory))
+        eventually(platform, "the machine is being started", lambda: supervisor.is_running(directory))
         assert list(helpers_of_pulumi(platform))
         process.kill()
-    eventually("what pulumi had started ends with it", lambda: not list(helpers_of_pulumi(platform)), seconds=20)
+    eventually(platform, "what pulumi had started ends with it", lambda: not list(helpers_of_pulumi(platform)))
     platform.clear_dead_locks()
     platform.up()
     assert json.loads(platform.pulumi("preview", "--json"))["changeSummary"].keys() == {"same"}

@@ -9,6 +9,7 @@ import testinfra
 
 from infra.machines import supervisor
 from infra.machines.config import MachineConfig
+from infra.machines.patience import patience
 from infra.machines.state import PROJECT, State
 from infra.targets.local import machine
 from infra.targets.local.context import key_path
@@ -26,10 +27,15 @@ def vm(platform, monkeypatch_session):
     inputs = model | {"name": NAME, "driver": "qemu", "address": f"{subnet}.9/24", "memory": 512 * 2**20}
     machine.create(inputs)
     try:
-        yield testinfra.get_host(f"ssh://{NAME}", ssh_config=str(ssh_config(platform)))
+        yield testinfra.get_host(login(NAME), ssh_config=str(ssh_config(platform)))
     finally:
         supervisor.stop(platform.machine_directory(NAME))
         machine.delete({"name": NAME, "instance_id": machine.instance(NAME)})
+
+
+def login(name):
+    """For testinfra; this machine is a virtual one, whatever those of the platform are."""
+    return f"ssh://{name}?timeout={10 * patience('qemu')}"
 
 
 def ssh_config(platform):
@@ -57,7 +63,7 @@ def test_it_is_the_same_machine_as_its_stand_in(vm, platform):
 @pytest.mark.parametrize("name", [NAME, "tariffs-0"])
 def test_both_pass_the_suite_of_a_hardened_machine(vm, platform, name):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(SUITE)]
-    command += [f"--hosts=ssh://{name}", f"--ssh-config={ssh_config(platform)}"]
+    command += [f"--hosts={login(name)}", f"--ssh-config={ssh_config(platform)}"]
     # It looks for the journal of an earlier boot, and a new machine has none.
     command += [f"--deselect={SUITE.relative_to(PROJECT)}/test_hardened.py::test_the_journal_is_kept"]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)

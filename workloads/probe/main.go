@@ -13,22 +13,16 @@ import (
 	"time"
 )
 
-const patience = 3 * time.Second
-
 func main() {
 	// Until the policy engine has learnt of a new pod nothing is let through, so what is open is asked later.
-	settle, err := time.ParseDuration(os.Getenv("SETTLE"))
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "SETTLE:", err)
-		os.Exit(2)
-	}
-	time.Sleep(settle)
+	time.Sleep(duration("SETTLE"))
+	within := duration("WITHIN")
 	reached := make(map[string]bool)
 	var lock sync.Mutex
 	var tries sync.WaitGroup
 	for _, target := range os.Args[1:] {
 		tries.Go(func() {
-			connection, err := net.DialTimeout("tcp", target, patience)
+			connection, err := net.DialTimeout("tcp", target, within)
 			if err == nil {
 				_ = connection.Close()
 			}
@@ -41,4 +35,13 @@ func main() {
 	if err := json.NewEncoder(os.Stdout).Encode(reached); err != nil {
 		os.Exit(1)
 	}
+}
+
+func duration(variable string) time.Duration {
+	value, err := time.ParseDuration(os.Getenv(variable))
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", variable, err)
+		os.Exit(2)
+	}
+	return value
 }

@@ -56,7 +56,12 @@ class Context:
         ]
         if has_cluster(self.plan):
             hosts.append(Host(CLUSTER_MACHINE, (CONTROL_PLANE, NODES), self.connection(CLUSTER_MACHINE)))
-        return Inventory(tuple(hosts))
+        return Inventory(tuple(hosts), self._patching_limits())
+
+    def _patching_limits(self) -> dict[str, int]:
+        """How long the patching role waits for what happens on a machine."""
+        seconds = {"reboot": 600, "lock": 300, "health": 120, "kubernetes_drain": 300}
+        return {f"patching_{what}_timeout": usual * self.patience for what, usual in seconds.items()}
 
     def _snapshots(self, machine: str) -> dict[str, Any]:
         """How the patching role takes a snapshot of the machine, and goes back to it; docs/patching.md."""
