@@ -66,9 +66,15 @@ def drop(kind: str, name: str | None = None) -> Mutation:
     return mutate
 
 
-def add(kind: str, **props: Any) -> Mutation:
-    new = Resource(type=kind, name="new", urn=f"urn:{kind}::new", props=props, provider="aws")
-    return lambda deployment: with_resources(deployment, [*deployment, new])
+def add(kind: str, after: tuple[str, str] | None = None, **props: Any) -> Mutation:
+    """Add a resource that refers to another one (`after`: its type and name), if to any."""
+
+    def mutate(deployment: Deployment) -> Deployment:
+        waits = frozenset([deployment.one(*after).urn]) if after else frozenset()
+        new = Resource(kind, "new", f"urn:{kind}::new", props, provider="aws", depends_on=waits)
+        return with_resources(deployment, [*deployment, new])
+
+    return mutate
 
 
 def unprotect(kind: str) -> Mutation:
@@ -92,6 +98,16 @@ BACKUP = {"Service": "backup.amazonaws.com"}
 INSTANCE = "aws:ec2/instance:Instance"
 MACHINE = "pulumi-python:dynamic/local:Machine"
 TEMPLATE, GROUP = "ec2/launchTemplate", "autoscaling/group"
+FRONT, ISOLATED = ("ec2/securityGroup", "firewall-balancer"), ("ec2/routeTable", "network-isolated")
+PUBLIC = ("ec2/routeTable", "network-public")
+EVERYTHING_6 = {
+    "ruleNo": 900,
+    "protocol": "-1",
+    "fromPort": 0,
+    "toPort": 65535,
+    "ipv6CidrBlock": "::/0",
+    "action": "allow",
+}
 
 MUTATIONS: dict[str, list[Mutation]] = {
     "disks-are-encrypted-with-our-key": [
@@ -126,7 +142,18 @@ MUTATIONS: dict[str, list[Mutation]] = {
         add(INGRESS, securityGroupId="x", cidrIpv6="::/0", fromPort=443, toPort=443, ipProtocol="tcp"),
         add(EGRESS, securityGroupId="x", cidrIpv4="0.0.0.0/0", ipProtocol="-1"),
         add(EGRESS, securityGroupId="x", cidrIpv4="0.0.0.0/0", fromPort=443, toPort=443, ipProtocol="tcp"),
+        add(INGRESS, cidrIpv4="0.0.0.0/1", securityGroupId=UNKNOWN, fromPort=443, toPort=443, ipProtocol="tcp"),
+        add(INGRESS, FRONT, cidrIpv6="2000::/3", securityGroupId="x", fromPort=80, toPort=80, ipProtocol="tcp"),
+        add(INGRESS, FRONT, prefixListId="pl-1", securityGroupId="x", fromPort=443, toPort=443, ipProtocol="tcp"),
+        add(EGRESS, FRONT, prefixListId="pl-1", securityGroupId="x", fromPort=443, toPort=443, ipProtocol="tcp"),
         put("lb/loadBalancer", "internal", True),
+    ],
+    "nothing-goes-by-a-name-that-no-rule-reads": [
+        add("aws:ec2/securityGroupRule:SecurityGroupRule", type="ingress", cidrBlocks=["0.0.0.0/0"]),
+        add("aws:ec2/networkAclRule:NetworkAclRule", cidrBlock="0.0.0.0/0"),
+        add("aws:alb/listener:Listener", protocol="HTTP"),
+        add("aws:iam/userPolicy:UserPolicy", policy="{}"),
+        add("aws:s3/bucketV2:BucketV2", bucket="open"),
     ],
     "access-lists-stand-behind-the-groups": [
         drop("ec2/networkAcl", "network-isolated"),
@@ -134,6 +161,8 @@ MUTATIONS: dict[str, list[Mutation]] = {
         put("ec2/defaultNetworkAcl", "ingress", [{"ruleNo": 1, "protocol": "-1", "cidrBlock": ALL, "action": "allow"}]),
         put("ec2/networkAcl", "ingress.1.action", "allow", "network-public"),
         put("ec2/networkAcl", "ingress.1.fromPort", 22, "network-isolated"),
+        change("ec2/networkAcl", lambda p: p["ingress"].append({**EVERYTHING_6, "protocol": "6", "fromPort": 22})),
+        change("ec2/networkAcl", lambda p: p["ingress"].append(EVERYTHING_6)),
     ],
     "rules-are-resources-of-their-own": [
         put("ec2/securityGroup", "egress", [{"protocol": "-1", "cidrBlocks": ["0.0.0.0/0"]}]),
@@ -143,10 +172,13 @@ MUTATIONS: dict[str, list[Mutation]] = {
         put("ec2/subnet", "mapPublicIpOnLaunch", True),
         put(TEMPLATE, "networkInterfaces.0.associatePublicIpAddress", "true", "vm-ledger-0"),
         add("aws:ec2/eip:Eip", instance="i-1"),
+        add(INSTANCE, associatePublicIpAddress=True),
     ],
     "nobody-logs-in-by-network": [
         add(INGRESS, securityGroupId="x", cidrIpv4="10.0.0.0/8", fromPort=20, toPort=25, ipProtocol="tcp"),
         put(TEMPLATE, "keyName", "admin"),
+        put("eks/nodeGroup", "remoteAccess", {"ec2SshKey": "admin"}),
+        put("imagebuilder/infrastructureConfiguration", "keyPair", "admin"),
     ],
     "the-api-server-is-private": [
         put("eks/cluster", "vpcConfig.endpointPublicAccess", True),
@@ -156,13 +188,17 @@ MUTATIONS: dict[str, list[Mutation]] = {
     "what-clients-send-is-encrypted": [
         put("lb/listener", "protocol", "HTTP"),
         put("lb/listener", "sslPolicy", "ELBSecurityPolicy-2016-08"),
+        put("lb/listener", "sslPolicy", "ELBSecurityPolicy-TLS13-1-0-2021-06"),
     ],
     "the-vm-tier-has-no-way-out": [
-        add("aws:ec2/route:Route", routeTableId="RouteTable-network-isolated", destinationCidrBlock="0.0.0.0/0"),
+        add("aws:ec2/route:Route", ISOLATED, routeTableId=UNKNOWN, destinationCidrBlock="0.0.0.0/0"),
+        add("aws:ec2/route:Route", ISOLATED, destinationPrefixListId="pl-1", natGatewayId=UNKNOWN),
+        put("ec2/routeTable", "routes", [{"ipv6CidrBlock": "::/0", "egressOnlyGatewayId": "x"}], "network-isolated"),
     ],
     "no-security-group-talks-to-everything": [
         put("vpc/securityGroupIngressRule", "toPort", 65535),
         put("vpc/securityGroupEgressRule", "ipProtocol", "-1"),
+        change("vpc/securityGroupIngressRule", lambda p: [p.pop("fromPort"), p.pop("toPort")]),
     ],
     "metadata-needs-a-session": [
         put(TEMPLATE, "metadataOptions.httpTokens", "optional"),
@@ -272,6 +308,27 @@ MUTATIONS: dict[str, list[Mutation]] = {
 }
 
 
+# What looks like a violation and is none.
+HONEST: dict[str, list[Mutation]] = {
+    "nothing-is-open-to-the-world": [
+        add(INGRESS, FRONT, cidrIpv4=ALL, securityGroupId=UNKNOWN, fromPort=443, toPort=443, ipProtocol="tcp"),
+        add(
+            EGRESS, ("ec2/vpcEndpoint", "network-s3"), prefixListId=UNKNOWN, fromPort=443, toPort=443, ipProtocol="tcp"
+        ),
+    ],
+    "access-lists-stand-behind-the-groups": [
+        change("ec2/networkAcl", lambda p: p["ingress"].append({**EVERYTHING_6, "action": "deny"})),
+        change("ec2/networkAcl", lambda p: p["ingress"].append({**EVERYTHING_6, "protocol": "17"})),
+    ],
+    "the-vm-tier-has-no-way-out": [
+        add("aws:ec2/route:Route", ISOLATED, destinationCidrBlock="10.9.0.0/16", vpcPeeringConnectionId="pcx-1"),
+        add("aws:ec2/route:Route", PUBLIC, destinationCidrBlock=ALL, gatewayId="igw-1"),
+    ],
+    "what-clients-send-is-encrypted": [put("lb/listener", "sslPolicy", "ELBSecurityPolicy-TLS13-1-3-2021-06")],
+    "nobody-logs-in-by-network": [add(INGRESS, fromPort=UNKNOWN, toPort=UNKNOWN, ipProtocol="tcp")],
+}
+
+
 @pytest.mark.parametrize("rule", CHECKS)
 def test_every_stack_passes(rule, deployed):
     assert violations(rule, deployed) == []
@@ -294,6 +351,18 @@ def test_every_mutation_is_caught(rule, mutation, prod):
     found = violations(rule, mutation(prod))
     assert found, f"{rule} did not notice"
     assert all(len(message) > 10 for message in found)
+
+
+@pytest.mark.parametrize(
+    ("rule", "mutation"),
+    [
+        pytest.param(rule, mutation, id=f"{rule}-{number}")
+        for rule, mutations in HONEST.items()
+        for number, mutation in enumerate(mutations)
+    ],
+)
+def test_what_is_honest_passes(rule, mutation, prod):
+    assert violations(rule, mutation(prod)) == []
 
 
 def test_rules_say_what_holds_and_why():
