@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from policy.resources import Deployment, Resource, Violation, json_of, listed, rule, violation
@@ -13,10 +14,13 @@ RESOURCE = {
     "kms/key": "policy",
     "s3/bucketPolicy": "policy",
     "sns/topicPolicy": "policy",
-    "ec2/vpcEndpoint": "policy",
     "ecr/repositoryPolicy": "policy",
     "secretsmanager/secretPolicy": "policy",
+    "backup/vaultPolicy": "policy",
+    "cloudwatch/logResourcePolicy": "policyDocument",
 }
+OWN = ("kms/key", "secretsmanager/secretPolicy", "backup/vaultPolicy")  # in which `*` is the resource itself
+ENDPOINT = {"ec2/vpcEndpoint": "policy"}  # who and what may pass; what they reach has a policy of its own
 TRUST = {"iam/role": "assumeRolePolicy"}
 
 # Actions that AWS lets nobody restrict to a resource (Service Authorization Reference): these may say "*".
@@ -50,7 +54,11 @@ TRUSTED_SERVICES = {
     "events.amazonaws.com",  # publishes to a topic without saying for whom; it can do nothing else there
     "logdelivery.elasticloadbalancing.amazonaws.com",  # writes below the account's number, which the statement names
 }
-FORBIDDEN_MANAGED = ("AdministratorAccess", "PowerUserAccess", "FullAccess", "IAMFull")
+FORBIDDEN_MANAGED = ("Administrator", "PowerUserAccess", "FullAccess", "IAMFull", "AmazonEC2RoleforSSM")
+# `*`, `arn:aws:s3:::*` and the like; and all of a kind that opens everything else.
+EVERY_RESOURCE = re.compile(
+    r"[*?]+|arn:[*?]+|arn(:[^:]*){4}:([*?/]+|(key|role|policy|user)/[*?]+|(secret|parameter)[:/][*?]+)"
+)
 
 
 def is_unrestrictable(action: str) -> bool:
@@ -62,8 +70,8 @@ def lint(document: Any, *, kind: str, own_resource: bool = False) -> Iterator[st
     """What is wrong with a policy document.
 
     Args:
-        kind: identity, resource or trust.
-        own_resource: whether `*` means the one resource that the document is attached to (keys, topics, endpoints).
+        kind: identity, resource, endpoint or trust.
+        own_resource: whether `*` means the one resource that the document is attached to (keys, secrets, vaults).
     """
     if document.get("Version") != "2012-10-17":
         yield "is not of version 2012-10-17, so that its variables are text"
@@ -72,54 +80,76 @@ def lint(document: Any, *, kind: str, own_resource: bool = False) -> Iterator[st
         yield "has no statement"
     for statement in statements:
         for negation in ("NotAction", "NotResource", "NotPrincipal"):
-            if negation in statement:
+            if negation in statement and statement.get("Effect") != "Deny":
                 yield f"says {negation}: what is new tomorrow is allowed tomorrow"
-        if statement.get("Effect") != "Allow":
+        if statement.get("Effect") == "Deny":
             continue
-        bounded = any(bound in str(statement.get("Condition", {})) for bound in BOUNDS)
+        bounded = _is_bound(statement, BOUNDS)
         yield from _actions(statement, kind, bounded)
-        if kind == "identity" and "*" in listed(statement.get("Resource")):
+        if kind == "identity" and _is_about_everything(statement):
             loose = [a for a in listed(statement.get("Action", [])) if not is_unrestrictable(a)]
             if loose:
                 yield f"allows {', '.join(loose)} on every resource there is"
         if kind != "identity":
-            yield from _principals(statement, bounded)
+            yield from _principals(statement, kind, bounded)
             yield from _deputies(statement)
-        if kind == "resource" and not own_resource and "*" in listed(statement.get("Resource")):
+        if kind == "resource" and not own_resource and _is_about_everything(statement):
             yield "is about every resource there is"
+
+
+def _is_about_everything(statement: Mapping[str, Any]) -> bool:
+    return any(EVERY_RESOURCE.fullmatch(str(resource)) for resource in listed(statement.get("Resource") or []))
+
+
+def _is_bound(statement: Mapping[str, Any], names: Sequence[str]) -> bool:
+    """Whether a condition holds the statement to a value of one of these names: not to any value but one, not only if
+    there is one, not to a pattern that fits everything."""
+    return any(
+        key.lower().startswith(tuple(name.lower() for name in names))
+        and all(str(value).strip("*?") for value in listed(values))
+        for operator, block in (statement.get("Condition") or {}).items()
+        if "Not" not in operator and not operator.endswith("IfExists") and operator != "Null"
+        if not operator.startswith("ForAllValues:")
+        for key, values in block.items()
+    )
 
 
 def _actions(statement: dict[str, Any], kind: str, bounded: bool) -> Iterator[str]:
     for action in listed(statement.get("Action", [])):
         service, _, verb = action.partition(":")
         administration = kind == "resource" and action == "kms:*" and ":root" in str(statement.get("Principal"))
-        excused = administration or (kind == "resource" and bounded)
-        if "*" in (service, verb) and not excused:
+        excused = administration or (kind == "endpoint" and bounded)
+        if not (service.strip("*?") and (verb or "*").strip("*?")) and not excused:
             yield f"allows {action}, which is everything"
 
 
-def _principals(statement: dict[str, Any], bounded: bool) -> Iterator[str]:
+def _principals(statement: dict[str, Any], kind: str, bounded: bool) -> Iterator[str]:
     principal = statement.get("Principal")
-    if principal is None:
+    named = principal.values() if isinstance(principal, Mapping) else [principal]
+    # A gateway endpoint may be open to all who are inside, if it leads to named buckets only.
+    leads_somewhere = kind == "endpoint" and not _is_about_everything(statement)
+    if not principal:
         yield "names no principal"
-    elif "*" in listed(principal if isinstance(principal, str) else next(iter(principal.values()))):
-        # A gateway endpoint may be open to all who are inside, if it leads to named buckets only.
-        leads_anywhere = "*" in listed(statement.get("Resource", "*"))
-        if not bounded and leads_anywhere:
-            yield "is for everybody in the world"
+    elif any("*" in listed(names) for names in named) and not bounded and not leads_somewhere:
+        yield "is for everybody in the world"
 
 
 def _deputies(statement: dict[str, Any]) -> Iterator[str]:
     principal = statement.get("Principal")
     services = set(listed(principal.get("Service") or [])) if isinstance(principal, dict) else set()
-    if not any(condition in str(statement.get("Condition", {})) for condition in ON_BEHALF):
+    if not _is_bound(statement, ON_BEHALF):
         for service in sorted(services - TRUSTED_SERVICES):
             yield f"lets {service} act for anybody: it names no account"
 
 
 def documents(deployment: Deployment) -> Iterator[tuple[Resource, str, str]]:
     """Every policy document of a deployment: its resource, its kind, the property it is in."""
-    for kind, where in (("identity", IDENTITY), ("resource", RESOURCE), ("trust", TRUST)):
+    for kind, where in (
+        ("identity", IDENTITY),
+        ("resource", RESOURCE),
+        ("endpoint", ENDPOINT),
+        ("trust", TRUST),
+    ):
         for type_, key in where.items():
             for resource in deployment.of(type_):
                 yield resource, kind, key
@@ -135,7 +165,7 @@ def iam_documents_grant_little(deployment: Deployment) -> Iterator[Violation]:
         except ValueError:
             yield violation(resource, f"its {key} is not JSON")
             continue
-        own = resource.is_a("kms/key") or resource.is_a("ec2/vpcEndpoint")
+        own = any(map(resource.is_a, OWN))
         if document is None:
             if resource.props.get(key) is None:
                 yield violation(resource, f"has no {key}, so that AWS's own holds, which allows too much")

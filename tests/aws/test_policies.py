@@ -94,7 +94,9 @@ def statement(**parts: Any) -> str:
 INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 ALL = "0.0.0.0/0"
 EGRESS = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
+KMS = "arn:aws:kms:eu-central-1:111122223333"
 BACKUP = {"Service": "backup.amazonaws.com"}
+OURS = {"StringEquals": {"aws:SourceAccount": "111122223333"}}
 INSTANCE = "aws:ec2/instance:Instance"
 MACHINE = "pulumi-python:dynamic/local:Machine"
 TEMPLATE, GROUP = "ec2/launchTemplate", "autoscaling/group"
@@ -300,10 +302,13 @@ MUTATIONS: dict[str, list[Mutation]] = {
         put("iam/role", "assumeRolePolicy", statement(Action="sts:AssumeRole", Principal=BACKUP)),
         put("kms/key", "policy", statement(Action="kms:Decrypt", Resource="*", Principal=BACKUP)),
         put("ec2/vpcEndpoint", "policy", statement(Action="*", Resource="*", Principal="*")),
+        put("sns/topicPolicy", "policy", statement(Action="sns:Publish", Resource="arn:x", Principal="*")),
+        put("sns/topicPolicy", "policy", statement(Action="sns:*", Resource="arn:x", Principal=BACKUP, Condition=OURS)),
     ],
     "no-role-is-an-administrator": [
         put("iam/rolePolicyAttachment", "policyArn", "arn:aws:iam::aws:policy/AdministratorAccess"),
         put("iam/role", "managedPolicyArns", ["arn:aws:iam::aws:policy/ReadOnlyAccess"]),
+        put("iam/rolePolicyAttachment", "policyArn", "arn:aws:iam::aws:policy/job-function/SystemAdministrator"),
     ],
 }
 
@@ -395,7 +400,7 @@ def test_rules_accept_what_a_preview_cannot_know(rule, prod):
 
 def test_the_linter_reads_every_document_of_the_platform(deployed):
     seen = {(kind, resource.type) for resource, kind, _ in documents(deployed)}
-    assert {kind for kind, _ in seen} == {"identity", "resource", "trust"}
+    assert {kind for kind, _ in seen} == {"identity", "resource", "endpoint", "trust"}
     policies = deployed.of("iam/rolePolicy", "kms/key", "s3/bucketPolicy", "sns/topicPolicy", "iam/role")
     assert len(list(documents(deployed))) >= len(policies)
 
@@ -408,11 +413,49 @@ def test_the_linter_reads_every_document_of_the_platform(deployed):
         ({"Effect": "Allow", "Action": ["s3:Get*"], "Resource": "arn:aws:s3:::x/*"}, None),
         ({"Effect": "Allow", "NotResource": "arn:x", "Action": "s3:GetObject"}, "NotResource"),
         ({"Effect": "Deny", "Action": "*", "Resource": "*"}, None),
+        ({"Effect": "Deny", "NotAction": "iam:*", "Resource": "*"}, None),
+        ({"Effect": "Allow", "Action": ["s3:GetObject", "*"], "Resource": "arn:aws:s3:::x/*"}, "is everything"),
+        ({"Effect": "Allow", "Action": "s3:**", "Resource": "arn:aws:s3:::x/*"}, "is everything"),
+        ({"Effect": "Allow", "Action": "s3:GetObject", "Resource": ["arn:aws:s3:::*"]}, "every resource there is"),
+        ({"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::*/*"}, "every resource there is"),
+        ({"Effect": "Allow", "Action": "kms:Decrypt", "Resource": f"{KMS}:key/*"}, "every resource there is"),
+        ({"Effect": "Allow", "Action": "iam:PassRole", "Resource": "arn:aws:iam::1:role/*"}, "every resource there is"),
+        ({"Effect": "Allow", "Action": "kms:Decrypt", "Resource": f"{KMS}:key/1-2"}, None),
     ],
 )
 def test_the_linter_on_single_statements(document, told):
     found = list(lint({"Version": "2012-10-17", "Statement": document}, kind="identity"))
     assert (found == []) if told is None else any(told in fault for fault in found)
+
+
+@pytest.mark.parametrize(
+    ("condition", "bound"),
+    [
+        ({"StringEquals": {"aws:SourceAccount": "1"}}, True),
+        ({"StringEquals": {"AWS:SourceAccount": "1"}}, True),  # names of conditions have no case
+        ({"ArnLike": {"aws:SourceArn": ["arn:aws:s3:::x"]}}, True),
+        ({"StringNotEquals": {"aws:SourceAccount": "1"}}, False),
+        ({"StringEqualsIfExists": {"aws:SourceAccount": "1"}}, False),
+        ({"StringLike": {"aws:SourceAccount": "*"}}, False),
+        ({"ArnLike": {"aws:SourceArn": ["arn:aws:s3:::x", "*"]}}, False),
+        ({"ForAllValues:StringEquals": {"aws:SourceAccount": "1"}}, False),
+        ({"Null": {"aws:SourceAccount": "false"}}, False),
+        ({"StringEquals": {"aws:RequestedRegion": "aws:SourceAccount"}}, False),
+    ],
+)
+def test_a_condition_holds_a_stranger_only_if_it_must_be_met(condition, bound):
+    for principal in (BACKUP, "*", {"AWS": ["*"]}, {"Service": "ec2.amazonaws.com", "AWS": "*"}):
+        said = {"Effect": "Allow", "Action": "sns:Publish", "Resource": "arn:x", "Principal": principal}
+        text = {"Version": "2012-10-17", "Statement": {**said, "Condition": condition}}
+        assert (list(lint(text, kind="resource")) == []) is bound, principal
+
+
+def test_an_endpoint_may_let_everybody_pass_to_named_buckets():
+    for resource, passes in (("arn:aws:s3:::x/*", True), ("arn:aws:s3:::*", False), ("*", False)):
+        said = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": resource, "Principal": "*"}
+        text = {"Version": "2012-10-17", "Statement": said}
+        assert (list(lint(text, kind="endpoint")) == []) is passes
+        assert list(lint(text, kind="resource")), "a bucket that everybody reads"
 
 
 def test_the_local_stack_is_held_to_the_decisions_too(plan):
