@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from policy.resources import UNKNOWN, Deployment, Resource, Violation, rule, violation
+from policy.resources import Deployment, Resource, Violation, json_of, listed, rule, violation
 
 # The property that names the key, by type.
 KEYED = {
@@ -17,18 +17,26 @@ KEYED = {
 }
 
 
+def is_ours(key: Any) -> bool:
+    """Whether a key is given, and is none of those that AWS keeps for everybody in the account."""
+    return bool(key) and "alias/aws/" not in str(key)
+
+
 @rule
 def disks_are_encrypted_with_our_key(deployment: Deployment) -> Iterator[Violation]:
-    """Every volume, and every disk that a launch template or an image recipe makes, is encrypted with a key of ours:
+    """Every volume, and every disk of a machine, a launch template or an image recipe, is encrypted with a key of ours:
     a lost disk or a shared snapshot then tells nothing."""
-    for resource in deployment.of("ebs/volume", "ec2/launchTemplate", "imagebuilder/imageRecipe"):
+    for group in deployment.of("eks/nodeGroup"):
+        if not group.props.get("launchTemplate"):
+            yield violation(group, "has no launch template, so that its nodes' disks are not encrypted with our key")
+    for resource in deployment.of("ebs/volume", "ec2/launchTemplate", "ec2/instance", "imagebuilder/imageRecipe"):
         disks = list(_disks(resource))
         if not disks:
             yield violation(resource, "says nothing about its root disk, so that it is what the image says")
         for disk in disks:
             if str(disk.get("encrypted")).lower() != "true":
                 yield violation(resource, "has a disk that is not encrypted")
-            elif not disk.get("kmsKeyId"):
+            elif not is_ours(disk.get("kmsKeyId")):
                 yield violation(resource, "has a disk that is encrypted with a key of AWS, not with ours")
 
 
@@ -37,6 +45,9 @@ def _disks(resource: Resource) -> Iterator[dict[str, Any]]:
         yield dict(resource.props)
     for mapping in resource.props.get("blockDeviceMappings") or ():
         yield mapping.get("ebs") or {}
+    if resource.props.get("rootBlockDevice"):
+        yield resource.props["rootBlockDevice"]
+    yield from resource.props.get("ebsBlockDevices") or ()
 
 
 @rule
@@ -44,11 +55,11 @@ def services_encrypt_with_our_key(deployment: Deployment) -> Iterator[Violation]
     """Secrets, topics, vaults, trails, build artifacts, registries and the secrets of Kubernetes have a key of ours."""
     for kind, key in KEYED.items():
         for resource in deployment.of(kind):
-            if not resource.props.get(key):
-                yield violation(resource, f"has no {key}")
+            if not is_ours(resource.props.get(key)):
+                yield violation(resource, f"has no {key} of ours")
     for repository in deployment.of("ecr/repository"):
         encryption = (repository.props.get("encryptionConfigurations") or [{}])[0]
-        if encryption.get("encryptionType") != "KMS" or not encryption.get("kmsKey"):
+        if encryption.get("encryptionType") != "KMS" or not is_ours(encryption.get("kmsKey")):
             yield violation(repository, "is not encrypted with a key of ours")
     for cluster in deployment.of("eks/cluster"):
         encryption = cluster.props.get("encryptionConfig") or {}
@@ -70,8 +81,8 @@ def logs_are_encrypted_and_expire(deployment: Deployment) -> Iterator[Violation]
 def keys_rotate(deployment: Deployment) -> Iterator[Violation]:
     """Keys are rotated every year, and a deleted one can be called back for at least a week."""
     for key in deployment.of("kms/key"):
-        if not key.props.get("enableKeyRotation"):
-            yield violation(key, "does not rotate")
+        if not key.props.get("enableKeyRotation") or (key.props.get("rotationPeriodInDays") or 365) > 365:
+            yield violation(key, "does not rotate every year")
         if (key.props.get("deletionWindowInDays") or 30) < 7:
             yield violation(key, "is gone within days of a mistake")
 
@@ -90,9 +101,20 @@ def buckets_are_private_encrypted_and_versioned(deployment: Deployment) -> Itera
         if not versioning or versioning.props["versioningConfiguration"].get("status") != "Enabled":
             yield violation(bucket, "forgets what is overwritten")
         policy = _about(deployment, bucket, "s3/bucketPolicy")
-        text = str(policy.props.get("policy")) if policy else ""
-        if "aws:SecureTransport" not in text and UNKNOWN not in text:
+        if not (policy and _refuses_plain_http(policy.props.get("policy"))):
             yield violation(bucket, "accepts plain HTTP")
+
+
+def _refuses_plain_http(policy: Any) -> bool:
+    """Whether the policy says no to everybody who comes without TLS; one that is not known yet may."""
+    document = json_of(policy) if policy else {}
+    return document is None or any(
+        statement.get("Effect") == "Deny"
+        and statement.get("Principal") in ("*", {"AWS": "*"})
+        and "s3:*" in listed(statement.get("Action"))
+        and str((statement.get("Condition") or {}).get("Bool", {}).get("aws:SecureTransport")).lower() == "false"
+        for statement in listed(document.get("Statement") or [])
+    )
 
 
 def _about(deployment: Deployment, bucket: Resource, kind: str) -> Resource | None:

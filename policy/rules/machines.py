@@ -11,7 +11,8 @@ from policy.resources import UNKNOWN, Deployment, Resource, Violation, rule, vio
 
 REQUIRED_TAGS = ("hybrid:platform", "hybrid:stack", "hybrid:owner")
 SECRETS = re.compile(
-    r"BEGIN [A-Z ]*PRIVATE KEY|AKIA[0-9A-Z]{16}|aws_secret_access_key|(?i:(password|passwd|token)=['\"]?[\w-]{6,})"
+    r"BEGIN [A-Z ]*PRIVATE KEY|A(KIA|SIA)[0-9A-Z]{16}|aws_secret_access_key"
+    r"|(?i:(password|passwd|secret|token|api_?key)=['\"]?[\w-]{6,})"
 )
 
 
@@ -22,6 +23,9 @@ def metadata_needs_a_session(deployment: Deployment) -> Iterator[Violation]:
         yield from _metadata(resource, resource.props.get("metadataOptions"))
     for resource in deployment.of("imagebuilder/infrastructureConfiguration"):
         yield from _metadata(resource, resource.props.get("instanceMetadataOptions"))
+    for group in deployment.of("eks/nodeGroup"):
+        if not group.props.get("launchTemplate"):
+            yield violation(group, "has no launch template, so that pods on its nodes get the nodes' role")
 
 
 def _metadata(resource: Resource, options: Any) -> Iterator[Violation]:
@@ -40,6 +44,13 @@ def images_are_pinned(deployment: Deployment) -> Iterator[Violation]:
         image = template.props.get("imageId") or template.props.get("ami")
         if image and image != UNKNOWN and not str(image).startswith("ami-"):
             yield violation(template, f"starts from {image}, which is no AMI id")
+    for recipe in deployment.of("imagebuilder/imageRecipe"):
+        parent = str(recipe.props.get("parentImage"))
+        if parent != UNKNOWN and not parent.startswith("ami-"):
+            yield violation(recipe, f"builds on {parent}, which is no AMI id")
+    for cluster in deployment.of("eks/cluster"):
+        if not cluster.props.get("version"):
+            yield violation(cluster, "takes the newest Kubernetes of the day")
     for group in deployment.of("eks/nodeGroup"):
         if not group.props.get("releaseVersion"):
             yield violation(group, "takes the newest node image of the day")
@@ -65,12 +76,19 @@ def repositories_are_immutable(deployment: Deployment) -> Iterator[Violation]:
 @rule
 def user_data_holds_no_secret(deployment: Deployment) -> Iterator[Violation]:
     """User data is kept in clear, and everybody who may describe a machine reads it."""
-    for template in deployment.of("ec2/launchTemplate", "ec2/instance"):
-        data = template.props.get("userData")
-        if data and data != UNKNOWN:
-            found = SECRETS.search(base64.b64decode(data).decode(errors="replace"))
+    for template in deployment.of("ec2/launchTemplate", "ec2/instance", "imagebuilder/imageRecipe"):
+        for key in ("userData", "userDataBase64"):
+            found = SECRETS.search(_in_clear(str(template.props.get(key) or "")))
             if found:
                 yield violation(template, f"has what looks like a secret in its user data ({found[0][:12]}…)")
+
+
+def _in_clear(data: str) -> str:
+    """What EC2 makes of user data: templates give it in base64, instances may give it plain."""
+    try:
+        return base64.b64decode(data, validate=True).decode(errors="replace")
+    except ValueError:
+        return data
 
 
 @rule
@@ -115,5 +133,5 @@ def nodes_are_repaired_and_updated_gently(deployment: Deployment) -> Iterator[Vi
         if not (group.props.get("nodeRepairConfig") or {}).get("enabled"):
             yield violation(group, "keeps broken nodes")
         update = group.props.get("updateConfig") or {}
-        if not (update.get("maxUnavailable") or update.get("maxUnavailablePercentage")):
-            yield violation(group, "does not say how many nodes an update may take")
+        if update.get("maxUnavailable") != 1:
+            yield violation(group, "may lose more than one node at a time to an update")

@@ -96,6 +96,8 @@ ALL = "0.0.0.0/0"
 EGRESS = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
 KMS = "arn:aws:kms:eu-central-1:111122223333"
 BACKUP = {"Service": "backup.amazonaws.com"}
+OUR_DISK = {"encrypted": True, "kmsKeyId": UNKNOWN}
+OVER_TLS = {"Bool": {"aws:SecureTransport": "true"}}
 OURS = {"StringEquals": {"aws:SourceAccount": "111122223333"}}
 INSTANCE = "aws:ec2/instance:Instance"
 MACHINE = "pulumi-python:dynamic/local:Machine"
@@ -118,6 +120,10 @@ MUTATIONS: dict[str, list[Mutation]] = {
         put(TEMPLATE, "blockDeviceMappings.0.ebs.encrypted", "false"),
         put(TEMPLATE, "blockDeviceMappings", []),
         put("imagebuilder/imageRecipe", "blockDeviceMappings.0.ebs.kmsKeyId", None),
+        put("ebs/volume", "kmsKeyId", "arn:aws:kms:eu-central-1:111122223333:alias/aws/ebs"),
+        put("eks/nodeGroup", "launchTemplate", None),
+        add(INSTANCE, ami="ami-1"),
+        add(INSTANCE, ami="ami-1", rootBlockDevice=OUR_DISK, ebsBlockDevices=[{"deviceName": "/dev/sdf"}]),
     ],
     "services-encrypt-with-our-key": [
         put("secretsmanager/secret", "kmsKeyId", None),
@@ -127,17 +133,24 @@ MUTATIONS: dict[str, list[Mutation]] = {
         put("codebuild/project", "encryptionKey", None),
         put("ecr/repository", "encryptionConfigurations", []),
         put("eks/cluster", "encryptionConfig", None),
+        put("sns/topic", "kmsMasterKeyId", "alias/aws/sns"),
     ],
     "logs-are-encrypted-and-expire": [
         put("cloudwatch/logGroup", "kmsKeyId", None),
         put("cloudwatch/logGroup", "retentionInDays", 0),
     ],
-    "keys-rotate": [put("kms/key", "enableKeyRotation", False), put("kms/key", "deletionWindowInDays", 1)],
+    "keys-rotate": [
+        put("kms/key", "enableKeyRotation", False),
+        put("kms/key", "deletionWindowInDays", 1),
+        put("kms/key", "rotationPeriodInDays", 2560),
+    ],
     "buckets-are-private-encrypted-and-versioned": [
         put("s3/bucketPublicAccessBlock", "blockPublicPolicy", False),
         drop("s3/bucketServerSideEncryptionConfiguration", "artifacts"),
         put("s3/bucketVersioning", "versioningConfiguration.status", "Suspended"),
         put("s3/bucketPolicy", "policy", statement(Action="s3:GetObject", Resource="arn:x", Principal="*")),
+        put("s3/bucketPolicy", "policy", statement(Action="s3:*", Principal="*", Condition=OVER_TLS)),
+        drop("s3/bucketPolicy"),
     ],
     "nothing-is-open-to-the-world": [
         add(INGRESS, securityGroupId="x", cidrIpv4="0.0.0.0/0", fromPort=443, toPort=443, ipProtocol="tcp"),
@@ -206,6 +219,7 @@ MUTATIONS: dict[str, list[Mutation]] = {
         put(TEMPLATE, "metadataOptions.httpTokens", "optional"),
         put(TEMPLATE, "metadataOptions.httpPutResponseHopLimit", 2),
         put("imagebuilder/infrastructureConfiguration", "instanceMetadataOptions", None),
+        put("eks/nodeGroup", "launchTemplate", None),
         add(INSTANCE, ami="ami-1"),
     ],
     "images-are-pinned": [
@@ -213,6 +227,8 @@ MUTATIONS: dict[str, list[Mutation]] = {
         put("eks/nodeGroup", "releaseVersion", None),
         put("eks/addon", "addonVersion", None),
         put("codebuild/project", "environment.image", "debian:latest"),
+        put("imagebuilder/imageRecipe", "parentImage", "arn:aws:imagebuilder:eu-central-1:aws:image/debian/x.x.x"),
+        put("eks/cluster", "version", None),
     ],
     "repositories-are-immutable": [
         put("ecr/repository", "imageTagMutability", "MUTABLE"),
@@ -220,6 +236,8 @@ MUTATIONS: dict[str, list[Mutation]] = {
     ],
     "user-data-holds-no-secret": [
         put(TEMPLATE, "userData", base64.b64encode(b"#!/bin/sh\nPASSWORD=hunter22 start\n").decode(), "vm-ledger-0"),
+        add(INSTANCE, ami="ami-1", userData="#!/bin/sh\nAPI_KEY=hunter22 start\n"),
+        add(INSTANCE, ami="ami-1", userDataBase64=base64.b64encode(b"secret=hunter22").decode()),
     ],
     "everything-is-tagged": [
         put(TEMPLATE, "tagSpecifications.1.tags", {}),
@@ -231,6 +249,7 @@ MUTATIONS: dict[str, list[Mutation]] = {
     "nodes-are-repaired-and-updated-gently": [
         put("eks/nodeGroup", "nodeRepairConfig.enabled", False),
         put("eks/nodeGroup", "updateConfig", {}),
+        put("eks/nodeGroup", "updateConfig", {"maxUnavailablePercentage": 100}),
     ],
     "what-keeps-state-is-backed-up": [
         put("ebs/volume", "tags", {"Name": "forgotten"}),
@@ -315,6 +334,14 @@ MUTATIONS: dict[str, list[Mutation]] = {
 
 # What looks like a violation and is none.
 HONEST: dict[str, list[Mutation]] = {
+    "disks-are-encrypted-with-our-key": [add(INSTANCE, ami="ami-1", rootBlockDevice=OUR_DISK)],
+    "buckets-are-private-encrypted-and-versioned": [
+        change("s3/bucketPolicy", lambda p: p.update(policy=p["policy"].replace('"*"', '{"AWS": "*"}', 1))),
+    ],
+    "user-data-holds-no-secret": [
+        add(INSTANCE, ami="ami-1", userData=UNKNOWN),
+        add(INSTANCE, ami="ami-1", userData="#!/bin/sh\nPASSWORD=$(aws secretsmanager get-secret-value) start\n"),
+    ],
     "nothing-is-open-to-the-world": [
         add(INGRESS, FRONT, cidrIpv4=ALL, securityGroupId=UNKNOWN, fromPort=443, toPort=443, ipProtocol="tcp"),
         add(
