@@ -25,7 +25,8 @@ def vcpus(instance_type: str) -> int | None:
 @rule
 def instance_types_are_ordinary(deployment: Deployment) -> Iterator[Violation]:
     """General, burstable, compute and memory families up to 32 vCPUs: a typing error in a size is a month's salary."""
-    for resource in deployment.of("ec2/launchTemplate", "ec2/instance", "eks/nodeGroup"):
+    launchers = ("ec2/launchTemplate", "ec2/instance", "eks/nodeGroup", "imagebuilder/infrastructureConfiguration")
+    for resource in deployment.of(*launchers):
         types = resource.props.get("instanceTypes") or [resource.props.get("instanceType")]
         for name in types:
             if not name or name == UNKNOWN:

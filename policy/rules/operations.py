@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from policy.resources import UNKNOWN, Deployment, Violation, rule, violation
+from policy.resources import Deployment, Violation, rule, violation
 
 CONTROL_PLANE_LOGS = {"api", "audit", "authenticator", "controllerManager", "scheduler"}
 BACKUP_TAG = "hybrid:backup"
@@ -45,17 +45,19 @@ def stateful_workloads_have_a_disk_of_their_own(deployment: Deployment) -> Itera
 @rule
 def a_lost_member_pages_somebody(deployment: Deployment) -> Iterator[Violation]:
     """Each group of the VM tier has an alarm that goes off when nobody is in it, and every alarm tells somebody."""
-    watched = {
-        (alarm.props.get("dimensions") or {}).get("AutoScalingGroupName")
-        for alarm in deployment.of("cloudwatch/metricAlarm")
-        if alarm.props.get("alarmActions") and alarm.props.get("metricName") == "GroupInServiceInstances"
-    }
+    alarms = deployment.of("cloudwatch/metricAlarm")
+    on_groups = [alarm for alarm in alarms if alarm.props.get("metricName") == "GroupInServiceInstances"]
+    watched = {urn for alarm in on_groups for urn in alarm.depends_on}
     for group in deployment.of("autoscaling/group"):
-        if group.props.get("name") not in watched and UNKNOWN not in watched:
+        if group.urn not in watched:
             yield violation(group, "can lose its member without a word")
-    for alarm in deployment.of("cloudwatch/metricAlarm"):
-        if not alarm.props.get("alarmActions"):
+    for alarm in alarms:
+        if not alarm.props.get("alarmActions") or alarm.props.get("actionsEnabled") is False:
             yield violation(alarm, "tells nobody")
+    heard = {urn for subscription in deployment.of("sns/topicSubscription") for urn in subscription.depends_on}
+    for topic in deployment.of("sns/topic"):
+        if topic.urn not in heard:
+            yield violation(topic, "has no subscriber")
 
 
 @rule
@@ -79,6 +81,13 @@ def production_is_protected_from_deletion(deployment: Deployment) -> Iterator[Vi
         for resource in deployment.of(kind):
             if not resource.props.get(switch):
                 yield violation(resource, f"has no {switch}")
+    for kind, switch in (("ecr/repository", "forceDelete"), ("backup/vault", "forceDestroy")):
+        for resource in deployment.of(kind):
+            if resource.props.get(switch):
+                yield violation(resource, f"goes with all that is in it: {switch}")
+    for secret in deployment.of("secretsmanager/secret"):
+        if secret.props.get("recoveryWindowInDays") == 0:
+            yield violation(secret, "cannot be called back")
     for resource in deployment.of("ebs/volume", "eks/cluster", "backup/vault", "kms/key"):
         if not resource.protect:
             yield violation(resource, "is not protected in Pulumi")
@@ -92,11 +101,10 @@ def production_is_protected_from_deletion(deployment: Deployment) -> Iterator[Vi
 @rule
 def everything_that_happens_is_on_record(deployment: Deployment) -> Iterator[Violation]:
     """Flow logs for every VPC, all logs of the control plane, trails that are whole and cannot be forged."""
-    logged = {
-        flow.props.get("vpcId") for flow in deployment.of("ec2/flowLog") if flow.props.get("trafficType") == "ALL"
-    }
+    flows = [flow for flow in deployment.of("ec2/flowLog") if flow.props.get("trafficType") == "ALL"]
+    logged = {urn for flow in flows for urn in flow.depends_on}
     for vpc in deployment.of("ec2/vpc"):
-        if not logged:
+        if vpc.urn not in logged:
             yield violation(vpc, "has no flow logs")
     for cluster in deployment.of("eks/cluster"):
         missing = CONTROL_PLANE_LOGS - set(cluster.props.get("enabledClusterLogTypes") or ())
@@ -108,6 +116,8 @@ def everything_that_happens_is_on_record(deployment: Deployment) -> Iterator[Vio
     for trail in deployment.of("cloudtrail/trail"):
         if not (trail.props.get("enableLogFileValidation") and trail.props.get("isMultiRegionTrail")):
             yield violation(trail, "has gaps: it must be of all regions, with validated files")
+        if trail.props.get("enableLogging") is False or trail.props.get("includeGlobalServiceEvents") is False:
+            yield violation(trail, "is switched off, for all or for services without a region")
 
 
 @rule
@@ -126,6 +136,9 @@ def windows_and_groups_for_every_machine(deployment: Deployment) -> Iterator[Vio
             yield violation(group, "is in no patch group with a baseline")
         if own not in targeted:
             yield violation(group, "is in no maintenance window")
+    for window in deployment.of("ssm/maintenanceWindow"):
+        if window.props.get("enabled") is False:
+            yield violation(window, "never opens")
     for task in deployment.of("ssm/maintenanceWindowTask"):
         if (str(task.props.get("maxConcurrency")), str(task.props.get("maxErrors"))) != ("1", "0"):
             yield violation(task, "goes on to the next member before this one is well")

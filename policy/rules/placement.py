@@ -47,13 +47,15 @@ def every_wall_has_its_nodes(deployment: Deployment) -> Iterator[Violation]:
     """Sandboxed workloads have nodes of their own, on which nothing else is scheduled."""
     if not deployment.of("eks/cluster"):
         return
-    pools = {
-        (group.props.get("labels") or {}).get("hybrid.platform/runtime"): group
+    groups = [
+        ((group.props.get("labels") or {}).get("hybrid.platform/runtime"), group)
         for group in deployment.of("eks/nodeGroup")
-    }
+    ]
+    pools = {named for named, _ in groups}
     for runtime in (Runtime.CONTAINER, Runtime.MICROVM):
         if deployment.plan.on(runtime) and runtime.value not in pools:
             yield Violation(f"there are no nodes for {', '.join(deployment.plan.on(runtime))}, decided {runtime.value}")
-    sandboxed = pools.get(Runtime.MICROVM.value)
-    if sandboxed and not any(taint.get("effect") == "NO_SCHEDULE" for taint in sandboxed.props.get("taints") or ()):
-        yield violation(sandboxed, "takes workloads that need no sandbox beside those that broke out of one")
+    for named, group in groups:
+        taints = {taint.get("effect") for taint in group.props.get("taints") or ()}
+        if named == Runtime.MICROVM.value and not taints & {"NO_SCHEDULE", "NO_EXECUTE"}:
+            yield violation(group, "takes workloads that need no sandbox beside those that broke out of one")

@@ -260,6 +260,8 @@ MUTATIONS: dict[str, list[Mutation]] = {
     "a-lost-member-pages-somebody": [
         drop("cloudwatch/metricAlarm", "vm-ledger-0-GroupInServiceInstances"),
         put("cloudwatch/metricAlarm", "alarmActions", []),
+        put("cloudwatch/metricAlarm", "actionsEnabled", False),
+        drop("sns/topicSubscription"),
     ],
     "members-are-replaced-behind-a-health-gate": [
         put(GROUP, "maxSize", 2),
@@ -273,17 +275,25 @@ MUTATIONS: dict[str, list[Mutation]] = {
         unprotect("ebs/volume"),
         unprotect("kms/key"),
         drop("backup/vaultLockConfiguration"),
+        put("ecr/repository", "forceDelete", True),
+        put("backup/vault", "forceDestroy", True),
+        put("secretsmanager/secret", "recoveryWindowInDays", 0),
     ],
     "everything-that-happens-is-on-record": [
         drop("ec2/flowLog"),
+        put("ec2/flowLog", "trafficType", "REJECT"),
+        add("aws:ec2/vpc:Vpc", cidrBlock="10.0.0.0/16"),
         put("eks/cluster", "enabledClusterLogTypes", ["api"]),
         put("eks/cluster", "accessConfig.authenticationMode", "CONFIG_MAP"),
         put("cloudtrail/trail", "enableLogFileValidation", False),
+        put("cloudtrail/trail", "enableLogging", False),
+        put("cloudtrail/trail", "includeGlobalServiceEvents", False),
     ],
     "windows-and-groups-for-every-machine": [
         drop("ssm/patchGroup", "patching-ledger"),
         drop("ssm/maintenanceWindowTarget", "patching-rest-ledger"),
         put("ssm/maintenanceWindowTask", "maxConcurrency", "100%"),
+        put("ssm/maintenanceWindow", "enabled", False),
     ],
     "workloads-run-where-they-were-placed": [
         put("ec2/securityGroup", "tags.hybrid:runtime", "container", "firewall-vm-ledger"),
@@ -296,10 +306,12 @@ MUTATIONS: dict[str, list[Mutation]] = {
     "every-wall-has-its-nodes": [
         drop("eks/nodeGroup", "cluster-microvm"),
         put("eks/nodeGroup", "taints", [], "cluster-microvm"),
+        add("aws:eks/nodeGroup:NodeGroup", labels={"hybrid.platform/runtime": "microvm"}),
     ],
     "instance-types-are-ordinary": [
         put(TEMPLATE, "instanceType", "p5.48xlarge", "vm-ledger-0"),
         put("eks/nodeGroup", "instanceTypes", ["m7i.large", "m7i.48xlarge"]),
+        put("imagebuilder/infrastructureConfiguration", "instanceTypes", ["p5.48xlarge"]),
     ],
     "spending-is-watched": [drop("budgets/budget"), put("budgets/budget", "notifications", [])],
     "gateways-are-counted": [
@@ -334,6 +346,10 @@ MUTATIONS: dict[str, list[Mutation]] = {
 
 # What looks like a violation and is none.
 HONEST: dict[str, list[Mutation]] = {
+    "every-wall-has-its-nodes": [put("eks/nodeGroup", "taints.0.effect", "NO_EXECUTE", "cluster-microvm")],
+    "a-lost-member-pages-somebody": [
+        put("cloudwatch/metricAlarm", "dimensions", UNKNOWN, "vm-ledger-0-GroupInServiceInstances"),
+    ],
     "disks-are-encrypted-with-our-key": [add(INSTANCE, ami="ami-1", rootBlockDevice=OUR_DISK)],
     "buckets-are-private-encrypted-and-versioned": [
         change("s3/bucketPolicy", lambda p: p.update(policy=p["policy"].replace('"*"', '{"AWS": "*"}', 1))),
