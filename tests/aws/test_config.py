@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,11 @@ import pulumi
 import pytest
 from recording import CHECKOUT, deploy, stack_config
 
+from benchmarks import preview
+from infra.placement import place
+from infra.spec import load_spec
 from infra.targets.aws.config import AwsConfig, ConfigError, name_faults, parse_config
+from infra.targets.aws.node_ports import node_port
 
 
 def faults(plan, *edits: Callable[[dict[str, Any]], None]) -> list[str]:
@@ -30,6 +35,28 @@ def put(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         data[last] = value
 
     return edit
+
+
+def test_two_public_workloads_of_one_node_port_are_told(tmp_path):
+    """In a large platform two names fall on one port; Kubernetes would refuse the second, after all else is made."""
+    spec = preview.spec(12)
+    names: dict[int, str] = {}
+    first, second = next(
+        (names[port], name)
+        for name in (f"shop-{number}" for number in range(10_000))
+        for port in [node_port(name)]
+        if names.setdefault(port, name) != name
+    )
+    web = next(w for w in spec["workloads"].values() if w.get("public"))
+    file = tmp_path / "platform.yaml"
+    for other, told in ((second, 1), ("elsewhere", 0)):
+        file.write_text(json.dumps({**spec, "workloads": {**spec["workloads"], first: web, other: web}}))
+        plan = place(load_spec(file))
+        found = [line for line in faults(plan) if "node port" in line]
+        assert len(found) == told
+        assert all(
+            first in line and second in line and line.startswith("hybrid-platform:aws.ingress") for line in found
+        )
 
 
 def test_all_faults_come_at_once_each_with_its_path(plan):

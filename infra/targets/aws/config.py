@@ -22,6 +22,7 @@ from pydantic import (
 
 from infra.placement import Plan, Runtime
 from infra.spec.models import OsRelease
+from infra.targets.aws.node_ports import shared_ports
 from infra.targets.aws.site import LONGEST_PREFIX, PREFIX
 from infra.targets.aws.sizes import instance_type
 
@@ -324,5 +325,9 @@ def _contradictions(config: AwsConfig, plan: Plan) -> list[tuple[str, str]]:
         ("patching.canaries", f"{name} is no workload of the VM tier; there are {', '.join(machines)}")
         for name in config.patching.canaries
         if name not in machines
+    ]
+    faults += [
+        ("ingress", f"{' and '.join(names)} would share node port {port}, which is made of the name; rename one")
+        for port, names in shared_ports(plan).items()
     ]
     return faults

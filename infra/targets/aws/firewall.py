@@ -6,7 +6,6 @@ neither does not exist, in either direction: groups have no open egress.
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import pulumi_aws as aws
 
 from infra.placement import Plan, Runtime
 from infra.targets.aws.config import ANYWHERE
+from infra.targets.aws.node_ports import node_port
 from infra.targets.aws.site import Site
 
 HTTPS = 443
@@ -25,7 +25,6 @@ ENDPOINTS, CONTROL_PLANE, BALANCER, BUILDER, OPERATOR = "endpoints", "control-pl
 # The second group of all that calls the APIs of AWS. Its two rules are theirs, however many there are.
 AWS_CLIENTS = "aws-clients"
 RULES_OF_A_GROUP = 60  # a direction; a quota that can be raised
-NODE_PORTS = range(30000, 32768)
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,6 @@ def pool_group(runtime: Runtime) -> str:
 def pools(plan: Plan) -> list[Runtime]:
     """Runtimes with nodes; the container pool always, because the cluster's own services run there."""
     return [Runtime.CONTAINER, *([Runtime.MICROVM] if plan.on(Runtime.MICROVM) else [])]
-
-
-def node_port(workload: str) -> int:
-    """The port on which nodes take a public workload's traffic from the load balancer; a function of the name alone."""
-    return NODE_PORTS[zlib.crc32(workload.encode()) % len(NODE_PORTS)]
 
 
 def public_workloads(plan: Plan) -> list[str]:
