@@ -260,6 +260,14 @@ def test_names_that_begin_alike_stay_apart():
     assert shortened("as-it-is", 63) == "as-it-is"
 
 
+def test_names_of_backup_plans_are_short(longest_names, prod):
+    """The model does not say what its documentation does."""
+    for deployment in (longest_names, prod):
+        names = [plan.props["name"] for plan in deployment.of("backup/plan")]
+        assert names and len(set(names)) == len(names)
+        assert all(re.fullmatch(r"[\w.-]{1,50}", name) for name in names)
+
+
 def test_names_of_target_groups_are_short_and_no_others(longest_names, prod):
     for deployment in (longest_names, prod):
         names = [group.props["name"] for group in deployment.of("lb/targetGroup")]

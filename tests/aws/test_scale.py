@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 from collections import Counter
 from functools import cache
 
@@ -35,8 +36,9 @@ def sized(tmp_path_factory):
 def test_ssm_takes_what_there_is_of_a_large_platform(tmp_path_factory):
     """Its quotas: 25 patch groups a baseline, 20 tasks and 100 targets a window."""
     spec = tmp_path_factory.mktemp("spec") / "platform.yaml"
-    spec.write_text(json.dumps(preview.spec(90)))
+    spec.write_text(re.sub(r'"w(\d+)"', r'"workload-with-a-name-\1"', json.dumps(preview.spec(90))))
     deployment = deploy("aws-dev", preview.without_canaries, spec).deployment
+    assert all(len(w.props["description"]) <= 128 for w in deployment.of("ssm/maintenanceWindow"))
     machines = len(deployment.of("ssm/patchGroup"))
     assert machines == len(deployment.plan.on(Runtime.VM)) == 30
     for kind, key, most in (

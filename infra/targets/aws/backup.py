@@ -13,7 +13,7 @@ from infra.spec import Compliance
 from infra.targets.aws.config import BackupConfig
 from infra.targets.aws.events import event, page
 from infra.targets.aws.iam import service_role, trust
-from infra.targets.aws.site import Site
+from infra.targets.aws.site import Site, shortened
 
 TAG = "hybrid:backup"  # on volumes of machines and of pods; its value is the compliance class
 
@@ -106,7 +106,7 @@ class Backup(pulumi.ComponentResource):
             label = f"{name}-{compliance.value}"
             plan = aws.backup.Plan(
                 label,
-                name=f"{args.site.prefix}-{compliance.value}",
+                name=shortened(f"{args.site.prefix}-{compliance.value}", 50),
                 rules=[
                     aws.backup.PlanRuleArgs(
                         rule_name=f"kept-{schedule.keep_days}-days",

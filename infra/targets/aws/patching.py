@@ -152,7 +152,7 @@ class Patching(pulumi.ComponentResource):
         window = aws.ssm.MaintenanceWindow(
             label,
             name=f"{args.site.prefix}-{portion}",
-            description=f"Patching of {', '.join(workloads)}",
+            description=f"Patching of {len(workloads)} workloads, which are its targets",  # AWS takes 128 characters
             schedule=cron(args.config.window, group),
             schedule_timezone=args.config.window.timezone,
             duration=args.config.window.hours,
