@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from policy.resources import Deployment, Resource, Violation, json_of, listed, rule, violation
@@ -54,6 +54,8 @@ TRUSTED_SERVICES = {
     "events.amazonaws.com",  # publishes to a topic without saying for whom; it can do nothing else there
     "logdelivery.elasticloadbalancing.amazonaws.com",  # writes below the account's number, which the statement names
 }
+# They say as little when they assume a role, which only its own account can hand them.
+TRUSTED_WITH_ROLES = {"cloudtrail.amazonaws.com", "imagebuilder.amazonaws.com", "ssm.amazonaws.com"}
 FORBIDDEN_MANAGED = ("Administrator", "PowerUserAccess", "FullAccess", "IAMFull", "AmazonEC2RoleforSSM")
 # `*`, `arn:aws:s3:::*` and the like; and all of a kind that opens everything else.
 EVERY_RESOURCE = re.compile(
@@ -92,7 +94,7 @@ def lint(document: Any, *, kind: str, own_resource: bool = False) -> Iterator[st
                 yield f"allows {', '.join(loose)} on every resource there is"
         if kind != "identity":
             yield from _principals(statement, kind, bounded)
-            yield from _deputies(statement)
+            yield from _deputies(statement, TRUSTED_SERVICES | (TRUSTED_WITH_ROLES if kind == "trust" else set()))
         if kind == "resource" and not own_resource and _is_about_everything(statement):
             yield "is about every resource there is"
 
@@ -134,11 +136,11 @@ def _principals(statement: dict[str, Any], kind: str, bounded: bool) -> Iterator
         yield "is for everybody in the world"
 
 
-def _deputies(statement: dict[str, Any]) -> Iterator[str]:
+def _deputies(statement: dict[str, Any], trusted: Set[str]) -> Iterator[str]:
     principal = statement.get("Principal")
     services = set(listed(principal.get("Service") or [])) if isinstance(principal, dict) else set()
     if not _is_bound(statement, ON_BEHALF):
-        for service in sorted(services - TRUSTED_SERVICES):
+        for service in sorted(services - trusted):
             yield f"lets {service} act for anybody: it names no account"
 
 

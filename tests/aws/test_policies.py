@@ -493,6 +493,14 @@ def test_a_condition_holds_a_stranger_only_if_it_must_be_met(condition, bound):
         assert (list(lint(text, kind="resource")) == []) is bound, principal
 
 
+def test_a_service_that_may_assume_a_role_without_a_word_may_do_nothing_else_so():
+    said = {"Effect": "Allow", "Principal": {"Service": "cloudtrail.amazonaws.com"}}
+    role = {"Version": "2012-10-17", "Statement": {**said, "Action": "sts:AssumeRole"}}
+    bucket = {"Version": "2012-10-17", "Statement": {**said, "Action": "s3:PutObject", "Resource": "arn:aws:s3:::x/*"}}
+    assert list(lint(role, kind="trust")) == []
+    assert list(lint(bucket, kind="resource")) == ["lets cloudtrail.amazonaws.com act for anybody: it names no account"]
+
+
 def test_an_endpoint_may_let_everybody_pass_to_named_buckets():
     for resource, passes in (("arn:aws:s3:::x/*", True), ("arn:aws:s3:::*", False), ("*", False)):
         said = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": resource, "Principal": "*"}

@@ -40,6 +40,25 @@ def test_whoever_uses_a_role_waits_for_its_permissions(deployed):
             assert permissions[role] <= user.depends_on, f"{user.name} may come before the permissions of {role}"
 
 
+def test_a_role_asks_for_its_account_where_its_service_says_it(deployed, stack):
+    """AWS documents the condition for these. Others come without a word about whom they act for, and under a condition
+    not at all; a role can be handed to a service from within its own account only."""
+    says = {"backup", "codebuild", "eks", "events", "vpc-flow-logs"}
+    does_not = {"cloudtrail", "ec2", "imagebuilder", "ssm"}
+    trusted = [s for role in deployed.of("iam/role") for s in statements(role, "assumeRolePolicy")]
+    services = {s["Principal"]["Service"].removesuffix(".amazonaws.com"): s.get("Condition") for s in trusted}
+    assert services.keys() - {"pods.eks"} == says | does_not
+    bound = {"StringEquals": {"aws:SourceAccount": ACCOUNTS[stack]}}
+    assert all(services[service] == bound for service in says)
+    assert all(services[service] is None for service in does_not)
+
+
+def test_flow_logs_may_do_what_their_delivery_asks_for(deployed):
+    found = statements(deployed.one("iam/rolePolicy", "network-flows"))
+    asked = {"logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogGroups", "logs:DescribeLogStreams"}
+    assert {action for statement in found for action in statement["Action"]} == asked
+
+
 def test_a_pods_role_is_for_its_service_account_in_this_cluster_alone(deployed):
     (cluster,) = deployed.of("eks/cluster")
     trusted = [s for role in deployed.of("iam/role") for s in statements(role, "assumeRolePolicy")]

@@ -94,7 +94,7 @@ class Audit(pulumi.ComponentResource):
         stream = pulumi.Output.concat(group.arn, ":*")
         role = service_role(
             f"{self._name}-trail",
-            trust("cloudtrail.amazonaws.com", site.account),
+            trust("cloudtrail.amazonaws.com"),
             [allow(["logs:CreateLogStream", "logs:PutLogEvents"], [stream])],
             opts=self._child,
         )

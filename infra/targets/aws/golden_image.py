@@ -257,7 +257,7 @@ class GoldenImages(pulumi.ComponentResource):
         rules = aws.imagebuilder.LifecyclePolicyPolicyDetailExclusionRulesArgs
         role = service_role(
             f"{self._name}-lifecycle",
-            trust("imagebuilder.amazonaws.com", args.site.account),
+            trust("imagebuilder.amazonaws.com"),
             managed=[args.site.managed_policy("service-role/EC2ImageBuilderLifecycleExecutionPolicy")],
             opts=self._child,
         )

@@ -71,7 +71,11 @@ def document(*statements: Statement) -> pulumi.Output[str]:
 
 
 def trust(service: str, account: str | None = None) -> str:
-    """Who may assume a role: one service, and (`account`) only on behalf of this account's resources."""
+    """Who may assume a role: one service, and (`account`) only on behalf of this account's resources.
+
+    Without `account` for services whose documentation has no such condition: who does not say on whose behalf it comes
+    is refused under one (as users report of CloudTrail). Nobody can hand a role to a service from another account.
+    """
     return _trust(service, ["sts:AssumeRole"], {"aws:SourceAccount": account} if account else {})
 
 

@@ -226,7 +226,8 @@ class Network(pulumi.ComponentResource):
                 allow(
                     ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"],
                     [group.arn, pulumi.Output.concat(group.arn, ":*")],
-                )
+                ),
+                allow(["logs:DescribeLogGroups"], "*"),  # without it they are not delivered
             ],
             opts=self._child,
         )

@@ -124,7 +124,7 @@ class Patching(pulumi.ComponentResource):
         site = self._args.site
         return service_role(
             f"{self._name}-window",
-            trust("ssm.amazonaws.com", site.account),
+            trust("ssm.amazonaws.com"),
             [
                 allow(
                     ["ssm:SendCommand"],
