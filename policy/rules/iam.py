@@ -55,7 +55,12 @@ TRUSTED_SERVICES = {
     "logdelivery.elasticloadbalancing.amazonaws.com",  # writes below the account's number, which the statement names
 }
 # They say as little when they assume a role, which only its own account can hand them.
-TRUSTED_WITH_ROLES = {"cloudtrail.amazonaws.com", "imagebuilder.amazonaws.com", "ssm.amazonaws.com"}
+TRUSTED_WITH_ROLES = {
+    "backup.amazonaws.com",
+    "cloudtrail.amazonaws.com",
+    "imagebuilder.amazonaws.com",
+    "ssm.amazonaws.com",
+}
 FORBIDDEN_MANAGED = ("Administrator", "PowerUserAccess", "FullAccess", "IAMFull", "AmazonEC2RoleforSSM")
 # `*`, `arn:aws:s3:::*` and the like; and all of a kind that opens everything else.
 EVERY_RESOURCE = re.compile(

@@ -95,6 +95,7 @@ INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 ALL = "0.0.0.0/0"
 EGRESS = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
 KMS = "arn:aws:kms:eu-central-1:111122223333"
+BUILDS = {"Service": "codebuild.amazonaws.com"}
 BACKUP = {"Service": "backup.amazonaws.com"}
 OUR_DISK = {"encrypted": True, "kmsKeyId": UNKNOWN}
 OVER_TLS = {"Bool": {"aws:SecureTransport": "true"}}
@@ -330,7 +331,7 @@ MUTATIONS: dict[str, list[Mutation]] = {
         put("kms/key", "policy", None),
         put("s3/bucketPolicy", "policy", statement(Action="s3:GetObject", Resource="*", Principal={"Service": "x"})),
         put("iam/role", "assumeRolePolicy", statement(Action="sts:AssumeRole", Principal={"AWS": "*"})),
-        put("iam/role", "assumeRolePolicy", statement(Action="sts:AssumeRole", Principal=BACKUP)),
+        put("iam/role", "assumeRolePolicy", statement(Action="sts:AssumeRole", Principal=BUILDS)),
         put("kms/key", "policy", statement(Action="kms:Decrypt", Resource="*", Principal=BACKUP)),
         put("ec2/vpcEndpoint", "policy", statement(Action="*", Resource="*", Principal="*")),
         put("sns/topicPolicy", "policy", statement(Action="sns:Publish", Resource="arn:x", Principal="*")),

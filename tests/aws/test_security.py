@@ -43,8 +43,8 @@ def test_whoever_uses_a_role_waits_for_its_permissions(deployed):
 def test_a_role_asks_for_its_account_where_its_service_says_it(deployed, stack):
     """AWS documents the condition for these. Others come without a word about whom they act for, and under a condition
     not at all; a role can be handed to a service from within its own account only."""
-    says = {"backup", "codebuild", "eks", "events", "vpc-flow-logs"}
-    does_not = {"cloudtrail", "ec2", "imagebuilder", "ssm"}
+    says = {"codebuild", "eks", "events", "vpc-flow-logs"}
+    does_not = {"backup", "cloudtrail", "ec2", "imagebuilder", "ssm"}
     trusted = [s for role in deployed.of("iam/role") for s in statements(role, "assumeRolePolicy")]
     services = {s["Principal"]["Service"].removesuffix(".amazonaws.com"): s.get("Condition") for s in trusted}
     assert services.keys() - {"pods.eks"} == says | does_not

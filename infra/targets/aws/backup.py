@@ -95,7 +95,7 @@ class Backup(pulumi.ComponentResource):
             )
         role = service_role(
             name,
-            trust("backup.amazonaws.com", args.site.account),
+            trust("backup.amazonaws.com"),
             managed=[
                 args.site.managed_policy(f"service-role/AWSBackupServiceRolePolicyFor{what}")
                 for what in ("Backup", "Restores")
