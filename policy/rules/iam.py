@@ -62,6 +62,7 @@ TRUSTED_WITH_ROLES = {
     "ssm.amazonaws.com",
 }
 FORBIDDEN_MANAGED = ("Administrator", "PowerUserAccess", "FullAccess", "IAMFull", "AmazonEC2RoleforSSM")
+ACCOUNT = re.compile(r"(?<!\d)\d{12}(?!\d)")
 # `*`, `arn:aws:s3:::*` and the like; and all of a kind that opens everything else.
 EVERY_RESOURCE = re.compile(
     r"[*?]+|arn:[*?]+|arn(:[^:]*){4}:([*?/]+|(key|role|policy|user)/[*?]+|(secret|parameter)[:/][*?]+)"
@@ -165,7 +166,8 @@ def documents(deployment: Deployment) -> Iterator[tuple[Resource, str, str]]:
 @rule
 def iam_documents_grant_little(deployment: Deployment) -> Iterator[Violation]:
     """Policies name actions and resources; what cannot be restricted is on a list with its reason; nobody is
-    everybody; and there is no allowing by exception."""
+    everybody or of another account; and there is no allowing by exception."""
+    ours = " ".join(str(p.props.get("allowedAccountIds") or "") for p in deployment.of("pulumi:providers:aws"))
     for resource, kind, key in documents(deployment):
         try:
             document = json_of(resource.props.get(key))
@@ -177,8 +179,16 @@ def iam_documents_grant_little(deployment: Deployment) -> Iterator[Violation]:
             if resource.props.get(key) is None:
                 yield violation(resource, f"has no {key}, so that AWS's own holds, which allows too much")
             continue
-        for fault in lint(document, kind=kind, own_resource=own):
+        for fault in (*lint(document, kind=kind, own_resource=own), *_strangers(document, ours)):
             yield violation(resource, fault)
+
+
+def _strangers(document: Mapping[str, Any], ours: str) -> Iterator[str]:
+    """Accounts that are let in and are not ours; `ours` is empty where nobody says which are."""
+    for statement in listed(document.get("Statement") or []):
+        named = set(ACCOUNT.findall(str(statement.get("Principal")))) if statement.get("Effect") == "Allow" else set()
+        for account in sorted(account for account in named if ours and account not in ours):
+            yield f"lets in account {account}, which is not ours"
 
 
 @rule

@@ -95,10 +95,13 @@ INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 ALL = "0.0.0.0/0"
 EGRESS = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
 KMS = "arn:aws:kms:eu-central-1:111122223333"
+OURSELVES = {"AWS": "arn:aws:iam::444455556666:root"}
+STRANGER = {"AWS": "arn:aws:iam::999988887777:root"}
 BUILDS = {"Service": "codebuild.amazonaws.com"}
 BACKUP = {"Service": "backup.amazonaws.com"}
 OUR_DISK = {"encrypted": True, "kmsKeyId": UNKNOWN}
 OVER_TLS = {"Bool": {"aws:SecureTransport": "true"}}
+DENY_STRANGER = {"Effect": "Deny", "Action": "s3:*", "Resource": "arn:x", "Principal": {"AWS": "999988887777"}}
 OURS = {"StringEquals": {"aws:SourceAccount": "111122223333"}}
 INSTANCE = "aws:ec2/instance:Instance"
 MACHINE = "pulumi-python:dynamic/local:Machine"
@@ -335,6 +338,8 @@ MUTATIONS: dict[str, list[Mutation]] = {
         put("kms/key", "policy", statement(Action="kms:Decrypt", Resource="*", Principal=BACKUP)),
         put("ec2/vpcEndpoint", "policy", statement(Action="*", Resource="*", Principal="*")),
         put("sns/topicPolicy", "policy", statement(Action="sns:Publish", Resource="arn:x", Principal="*")),
+        put("kms/key", "policy", statement(Action="kms:*", Resource="*", Principal=STRANGER)),
+        put("iam/role", "assumeRolePolicy", statement(Action="sts:AssumeRole", Principal={"AWS": ["999988887777"]})),
         put("sns/topicPolicy", "policy", statement(Action="sns:*", Resource="arn:x", Principal=BACKUP, Condition=OURS)),
     ],
     "no-role-is-an-administrator": [
@@ -347,6 +352,10 @@ MUTATIONS: dict[str, list[Mutation]] = {
 
 # What looks like a violation and is none.
 HONEST: dict[str, list[Mutation]] = {
+    "iam-documents-grant-little": [
+        put("kms/key", "policy", statement(Action="kms:*", Resource="*", Principal=OURSELVES)),
+        put("s3/bucketPolicy", "policy", json.dumps({"Version": "2012-10-17", "Statement": [DENY_STRANGER]})),
+    ],
     "every-wall-has-its-nodes": [put("eks/nodeGroup", "taints.0.effect", "NO_EXECUTE", "cluster-microvm")],
     "a-lost-member-pages-somebody": [
         put("cloudwatch/metricAlarm", "dimensions", UNKNOWN, "vm-ledger-0-GroupInServiceInstances"),
