@@ -28,6 +28,7 @@ def harden_twice(playbook: str, collections: Path | None = None) -> list[tuple[f
     machine.down()
     try:
         machine.up()
+        machine.run("apt-get -qq update")  # devsec.hardening installs auditd without it
         for _ in range(2):
             begun = time.monotonic()
             told = machine.play(playbook, collections=collections, may_fail=True)
