@@ -50,10 +50,6 @@ snapshotter:
   description: How containerd can unpack images here, overlayfs where the file system allows it, else native.
   returned: always
   type: str
-user_namespaces:
-  description: Whether users of pods can be mapped away from those of the node.
-  returned: always
-  type: bool
 """
 
 import ctypes
@@ -92,19 +88,10 @@ def keyrings():
     return ctypes.CDLL(None).syscall(KEYCTL[os.uname().machine], get_keyring_id, session, make) >= 0
 
 
-def number(path):
-    try:
-        with open(path) as stream:
-            return int(stream.read())
-    except OSError:
-        return 0
-
-
 def main():
     module = AnsibleModule(
         argument_spec={"images_directory": {"type": "path", "required": True}}, supports_check_mode=True
     )
-    snapshotter = "native" if file_system(module.params["images_directory"]) == OVERLAYFS else "overlayfs"
     module.exit_json(
         changed=False,
         cgroup_version=2 if file_system("/sys/fs/cgroup") == CGROUP2 else 1,
@@ -112,8 +99,7 @@ def main():
         kernel_settings=os.access("/proc/sys/kernel/hostname", os.W_OK),
         keyrings=keyrings(),
         apparmor=os.path.isdir("/sys/kernel/security/apparmor") and may(CAP_MAC_ADMIN),
-        snapshotter=snapshotter,
-        user_namespaces=snapshotter == "overlayfs" and number("/proc/sys/user/max_user_namespaces") > 0,
+        snapshotter="native" if file_system(module.params["images_directory"]) == OVERLAYFS else "overlayfs",
     )
 
 

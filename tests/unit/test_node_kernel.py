@@ -15,7 +15,3 @@ def test_the_file_system_is_the_one_that_stat_names(tmp_path):
 
 def test_a_directory_that_is_still_to_be_made_lies_where_its_parent_does(tmp_path):
     assert node_kernel.file_system(str(tmp_path / "to" / "be")) == node_kernel.file_system(str(tmp_path))
-
-
-def test_a_number_that_the_kernel_does_not_have_is_none():
-    assert node_kernel.number("/proc/sys/no/such/setting") == 0
