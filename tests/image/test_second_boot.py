@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -120,4 +119,4 @@ def test_two_virtual_machines_differ(virtual_machines):
     for question in ("cat /etc/machine-id", f"sha256sum /{SEED}", "cat /proc/sys/kernel/random/boot_id",
                      "cat /etc/ssh/ssh_host_ed25519_key.pub"):  # fmt: skip
         first, second = (host.check_output(question) for host in virtual_machines)
-        assert re.search(r"\w{16}", first) and first != second, question
+        assert len(first) >= 32 and first != second, question
