@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import fnmatch
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -95,11 +96,24 @@ def patching_fact(evidence: dict[str, Any]) -> dict[str, Any]:
 
 
 def evidence_of_attempt(path: str) -> dict[str, Any]:
-    """What an earlier attempt to patch the host in this run has left, or nothing; a mere report is no attempt."""
+    """What an earlier attempt to patch the host in this run has left, or nothing; a mere report is no attempt.
+
+    An attempt that has begun and said no more lost its machine, or is still under way.
+    """
     if not Path(path).is_file():
         return {}
     evidence: dict[str, Any] = json.loads(Path(path).read_text())
-    return evidence if evidence["result"] in ("patched", "failed") else {}
+    return evidence if evidence["result"] in ("patched", "failed", "begun") else {}
+
+
+def run_of_day(directory: str, day: str, hosts: list[str]) -> str:
+    """The first run of a day, as in 2026-11-25 or 2026-11-25-2, that has not patched all of the hosts yet."""
+    for number in itertools.count(1):
+        run = day if number == 1 else f"{day}-{number}"
+        results = {evidence_of_attempt(f"{directory}/{run}/{host}.json").get("result") for host in hosts}
+        if results != {"patched"}:
+            return run
+    raise AssertionError("numbers do not end")
 
 
 def since_attempt(state: dict[str, Any], former: dict[str, Any]) -> dict[str, Any]:
@@ -135,6 +149,7 @@ def fleet_summary(evidence: list[dict[str, Any]]) -> dict[str, Any]:
         "run": hosts[0]["run"] if hosts else None,
         "hosts": {one["host"]: one["result"] for one in hosts},
         "failed": [one["host"] for one in hosts if one["result"] == "failed"],
+        "unfinished": [one["host"] for one in hosts if one["result"] == "begun"],
         "rebooted": [one["host"] for one in hosts if one["rebooted"]],
         "packages_changed": sum(len(one["changes"]) for one in hosts),
         "packages_missing": {one["host"]: missing for one in hosts if (missing := missing_of(one))},
@@ -153,6 +168,7 @@ class FilterModule:
             "pin": pin,
             "node_is_ready": node_is_ready,
             "evidence_of_attempt": evidence_of_attempt,
+            "run_of_day": run_of_day,
             "since_attempt": since_attempt,
             "evidence_of_run": evidence_of_run,
             "cves_closed": cves_closed,

@@ -3,9 +3,9 @@
 python3 make_repository.py DIRECTORY
 
 Makes DIRECTORY/stage-1 and on, each with the versions of the former ones, too: stage 1 is what gets installed, stage 2
-is what is pending then, stage 3 breaks, stage 4 is mended. In each, `main` is an archive as any other, and `security`
-is labelled as Debian's. Beside them lie `unsigned` and `expired`, which apt must not believe, and the security
-tracker's data.
+is what is pending then, stage 3 breaks, stage 4 is mended, stage 5 cuts its machine off. In each, `main` is an archive
+as any other, and `security` is labelled as Debian's. Beside them lie `unsigned` and `expired`, which apt must not
+believe, and the security tracker's data.
 """
 
 from __future__ import annotations
@@ -34,6 +34,12 @@ LIVES = "#!/bin/sh\nexec sleep infinity\n"
 DIES = "#!/bin/sh\nsleep 1\nexit 1\n"
 ASKS_FOR_REBOOT = "touch /run/reboot-required\necho {name} >> /run/reboot-required.pkgs\n"
 ASKS_A_QUESTION = '[ "$DEBIAN_FRONTEND" = noninteractive ] || exit 1\n'
+# A machine that is lost in the middle of an update, for a few seconds. Its second try goes through.
+CUTS_OFF = (
+    "[ ! -e /run/{name} ] || exit 0\ntouch /run/{name}\n"
+    "systemd-run --quiet --collect --on-active=8 systemctl start ssh.service\n"
+    "systemctl stop ssh.socket ssh.service\nsystemctl kill --signal=KILL 'session-*.scope'\nsleep 5\nexit 1\n"
+)
 # By package and version.
 CVES = {"practice-service 1.1": "CVE-2026-11111, CVE-2026-22222", "practice-secure 1.1": "CVE-2026-33333"}
 
@@ -89,6 +95,8 @@ PACKAGES = (
     Package("practice-fails", "1.0", 1),
     Package("practice-fails", "1.1", 2),
     Package("practice-fails", "1.2", 3, postinst="exit 1\n"),
+    Package("practice-cut", "1.0", 1),
+    Package("practice-cut", "1.1", 5, postinst=CUTS_OFF),
     Package("practice-needs", "1.0", 1),
     Package("practice-needs", "1.1", 3, depends="practice-excluded (>= 1.1)"),
 )

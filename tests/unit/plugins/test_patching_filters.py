@@ -13,6 +13,7 @@ from plugins.filter.patching import (
     package_changes,
     patching_fact,
     pin,
+    run_of_day,
     since_attempt,
     window_faults,
 )
@@ -79,7 +80,8 @@ def test_the_summary_counts_each_cve_once():
     )
     assert summary["cves_closed"] == ["CVE-2026-1111"] and summary["failed"] == ["b"]
     assert list(summary["hosts"]) == ["a", "b"] and summary["packages_changed"] == 2
-    assert summary["packages_missing"] == {"a": ["only-a"], "b": ["only-b"]}
+    assert fleet_summary([host("c", "begun", {})])["unfinished"] == ["c"], "a machine that was lost is not told"
+    assert summary["unfinished"] == [] and summary["packages_missing"] == {"a": ["only-a"], "b": ["only-b"]}
 
 
 def test_a_node_is_ready_only_once_its_kubelet_has_said_so_anew():
@@ -116,6 +118,10 @@ def test_a_service_that_a_failed_attempt_killed_is_still_missed_by_the_next_one(
     assert before["holds"] == ["kept"]
 
 
+def test_a_machine_that_was_lost_is_judged_as_one_that_failed():
+    assert since_attempt(NOW, {**FAILED, "result": "begun"}) == since_attempt(NOW, FAILED)
+
+
 def test_a_second_run_of_the_same_name_keeps_the_evidence_of_the_first_but_not_its_services():
     before = since_attempt(NOW, {**FAILED, "result": "patched"})
     assert before["packages"] == {"demo": "1.0"} and before["running"] == ["ssh.service"] and before["holds"] == []
@@ -126,9 +132,22 @@ def test_a_second_run_of_the_same_name_keeps_the_evidence_of_the_first_but_not_i
 def test_a_report_is_no_attempt(tmp_path):
     file = tmp_path / "host.json"
     assert evidence_of_attempt(str(file)) == {}
-    for result, counts in (("reported", False), ("failed", True), ("patched", True)):
+    for result, counts in (("reported", False), ("failed", True), ("patched", True), ("begun", True)):
         file.write_text(json.dumps({"result": result}))
         assert bool(evidence_of_attempt(str(file))) is counts
+
+
+def test_a_day_has_another_run_once_all_hosts_were_patched_in_the_last_one(tmp_path):
+    def attempt(run, host, result):
+        (tmp_path / run).mkdir(exist_ok=True)
+        (tmp_path / run / f"{host}.json").write_text(json.dumps({"result": result}))
+        return run_of_day(str(tmp_path), "2026-11-25", ["a", "b"])
+
+    assert run_of_day(str(tmp_path), "2026-11-25", ["a", "b"]) == "2026-11-25"
+    assert attempt("2026-11-25", "a", "patched") == "2026-11-25", "b is not patched yet"
+    assert attempt("2026-11-25", "b", "begun") == "2026-11-25", "b was lost, and its evidence with it"
+    assert attempt("2026-11-25", "b", "patched") == "2026-11-25-2", "what is pending now would wait until tomorrow"
+    assert attempt("2026-11-25-2", "a", "failed") == "2026-11-25-2"
 
 
 def test_only_what_was_updated_closes_cves():
