@@ -88,6 +88,7 @@ test-aws: setup-fast ## pulumi up, up and destroy against AWS emulators, where t
 bench: setup ## measure; figures are kept in benchmarks/README.md
 	$(PYTHON) benchmarks/preview.py
 	$(PYTHON) benchmarks/roles/hardening/speed.py $(if $(COLLECTIONS),--collections $(COLLECTIONS))
+	$(PYTHON) benchmarks/roles/patching/speed.py
 
 scores: setup ## scan machines before and after hardening; fails where it got worse (MACHINES=, RECORD=1)
 	$(PYTHON) benchmarks/roles/hardening/scores.py $(if $(RECORD),--record) $(MACHINES)
