@@ -89,6 +89,7 @@ bench: setup ## measure; figures are kept in benchmarks/README.md
 	$(PYTHON) benchmarks/preview.py
 	$(PYTHON) benchmarks/roles/hardening/speed.py $(if $(COLLECTIONS),--collections $(COLLECTIONS))
 	$(PYTHON) benchmarks/roles/patching/speed.py
+	$(PYTHON) benchmarks/roles/golden_image/build.py
 
 scores: setup ## scan machines before and after hardening; fails where it got worse (MACHINES=, RECORD=1)
 	$(PYTHON) benchmarks/roles/hardening/scores.py $(if $(RECORD),--record) $(MACHINES)
