@@ -387,6 +387,14 @@ HONEST: dict[str, list[Mutation]] = {
 }
 
 
+def cases(by_rule: dict[str, list[Mutation]]) -> list[Any]:
+    return [
+        pytest.param(rule, mutation, id=f"{rule}-{number}")
+        for rule, mutations in by_rule.items()
+        for number, mutation in enumerate(mutations)
+    ]
+
+
 @pytest.mark.parametrize("rule", CHECKS)
 def test_every_stack_passes(rule, deployed):
     assert violations(rule, deployed) == []
@@ -396,14 +404,7 @@ def test_every_rule_has_a_mutation():
     assert set(MUTATIONS) == set(CHECKS)
 
 
-@pytest.mark.parametrize(
-    ("rule", "mutation"),
-    [
-        pytest.param(rule, mutation, id=f"{rule}-{number}")
-        for rule, mutations in MUTATIONS.items()
-        for number, mutation in enumerate(mutations)
-    ],
-)
+@pytest.mark.parametrize(("rule", "mutation"), cases(MUTATIONS))
 def test_every_mutation_is_caught(rule, mutation, prod):
     assert violations(rule, prod) == []
     found = violations(rule, mutation(prod))
@@ -411,14 +412,7 @@ def test_every_mutation_is_caught(rule, mutation, prod):
     assert all(len(message) > 10 for message in found)
 
 
-@pytest.mark.parametrize(
-    ("rule", "mutation"),
-    [
-        pytest.param(rule, mutation, id=f"{rule}-{number}")
-        for rule, mutations in HONEST.items()
-        for number, mutation in enumerate(mutations)
-    ],
-)
+@pytest.mark.parametrize(("rule", "mutation"), cases(HONEST))
 def test_what_is_honest_passes(rule, mutation, prod):
     assert violations(rule, mutation(prod)) == []
 

@@ -28,7 +28,8 @@ import yaml
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[3]), str(Path(__file__).resolve().parent)]
 
-from stock_machine import HERE, WORK, BenchmarkError, Machine, checked  # noqa: E402
+from stock_machine import HERE, WORK, Machine, checked  # noqa: E402
+from verdict import BenchmarkError, end_by  # noqa: E402
 
 from infra.targets.local import debian  # noqa: E402
 from plugins.filter.waivers import score_faults, waiver_faults  # noqa: E402
@@ -265,7 +266,7 @@ def table(results: dict[str, dict[str, Any]], waived: list[dict[str, Any]], unhe
     return "\n".join(lines) + "\n"
 
 
-def main() -> int:
+def main() -> list[str]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("machines", nargs="*", metavar="MACHINE", help=", ".join(MACHINES))
     parser.add_argument("--record", action="store_true", help="keep what was measured as the new record")
@@ -285,12 +286,8 @@ def main() -> int:
         found += faults(result, recorded.get(name), waived, unheeded)
     if arguments.record:
         record(measured)
-    print("\n".join(found))
-    return 1 if found else 0
+    return found
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except BenchmarkError as error:
-        sys.exit(str(error))
+    end_by(main)

@@ -14,9 +14,10 @@ import sys
 import time
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parent)]
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 
-from stock_machine import BenchmarkError, Machine  # noqa: E402
+from stock_machine import Machine  # noqa: E402
+from verdict import BenchmarkError, end_by  # noqa: E402
 
 MACHINE = "debian-13-nspawn"
 GOAL = 0.5
@@ -48,7 +49,7 @@ def line(name: str, runs: list[tuple[float, int, int]]) -> str:
     return f"| {name} | {' | '.join(cells)} |"
 
 
-def main() -> int:
+def main() -> list[str]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--collections", type=Path, help="where devsec.hardening is installed")
     arguments = parser.parse_args()
@@ -65,12 +66,8 @@ def main() -> int:
                 faults.append(f"run {number} took {our[0] / their[0]:.2f} of their time, the goal is {GOAL}")
     else:
         print("\nskipped: devsec.hardening is not installed (--collections), so nothing is compared with it")
-    print("\n".join(faults))
-    return 1 if faults else 0
+    return faults
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except BenchmarkError as error:
-        sys.exit(str(error))
+    end_by(main)

@@ -24,6 +24,10 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent)]
+
+from verdict import BenchmarkError, end_by  # noqa: E402
+
 PROJECT = HERE.parents[2]
 WORK = PROJECT / "build" / "speed-patching"
 FLEET = [f"fleet-{number}" for number in range(1, 9)]
@@ -33,10 +37,6 @@ UPDATES = 20
 # What the playbook does unless told otherwise, and what suits a fleet of eight, by which the goal is judged.
 RAMPS: list[list[Any]] = [[1, "10%", "50%", "100%"], [1, "50%", "100%"]]
 GOAL = 0.5
-
-
-class BenchmarkError(Exception):
-    """Something that keeps from measuring; str() is for the person who called."""
 
 
 def make_updates(directory: Path) -> Path:
@@ -157,7 +157,7 @@ def patch(bundle: Path, run: str, settings: dict[str, str], **variables: Any) ->
     return took, visitor
 
 
-def main() -> int:
+def main() -> list[str]:
     with tempfile.TemporaryDirectory() as scratch, machines():
         bundle = make_updates(Path(scratch))
         print("| batches | seconds | of one by one | failed requests |\n|---|---|---|---|")
@@ -171,12 +171,8 @@ def main() -> int:
             faults += [] if visitor.asked else [f"{batches}: nothing was asked of the service"]
     if took > GOAL * slow:
         faults.append(f"{batches} takes {took / slow:.2f} of one by one, the goal is {GOAL}")
-    print("\n".join(faults))
-    return 1 if faults else 0
+    return faults
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except BenchmarkError as error:
-        sys.exit(str(error))
+    end_by(main)
