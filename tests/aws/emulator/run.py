@@ -1,7 +1,7 @@
 """`make test-aws`: the real engine and the official plugin against emulators on loopback.
 
 Up, up again without a change, refresh without drift, destroy that leaves nothing. What an emulator cannot do is left
-out by name (excluded.yaml). Says 'skipped: plugin not installed' where there is no plugin.
+out by name (kinds.yaml). Says 'skipped: plugin not installed' where there is no plugin.
 
     .venv/bin/python tests/aws/emulator/run.py
 """
@@ -30,7 +30,8 @@ sys.path.insert(0, str(HERE.parent))
 from engine import Engine  # noqa: E402
 
 STACK, REGION, ACCOUNT = "aws-emulated", "eu-central-1", "123456789012"
-TO_MINISTACK = ("eks", "backup")
+TO_MINISTACK = ("backup", "codebuild", "eks", "route53")
+DEBIAN_ACCOUNT = "136693071363"  # whose images the program looks up
 EMULATORS = CHECKOUT / "build" / "emulators"
 SKIPPED = 0  # a missing plugin is no failure: it cannot be had from a package registry
 
@@ -69,12 +70,15 @@ def install_emulators() -> None:
 @contextlib.contextmanager
 def emulators(scratch: Path) -> Iterator[tuple[str, str]]:
     """moto and MiniStack on free ports of loopback, ended by their own process ids."""
+    images = scratch / "images.json"
+    images.write_text(json.dumps(public_images()))
     with contextlib.ExitStack() as stack:
         urls = []
         for program in ("moto_server", "ministack"):
             port = free_port()
             # MiniStack listens on every interface unless it is told.
             own = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "MINISTACK_ACCOUNT_ID": ACCOUNT}
+            own["MOTO_AMIS_PATH"] = str(images)
             arguments = ["-H", "127.0.0.1", "-p", str(port)] if program == "moto_server" else []
             log = stack.enter_context((scratch / f"{program}.log").open("w"))
             process = subprocess.Popen(
@@ -126,9 +130,42 @@ def configuration(moto: str, ministack: str) -> dict[str, object]:
     return dict(config)
 
 
-def excluded() -> list[str]:
-    kinds = yaml.safe_load((HERE / "excluded.yaml").read_text())
-    return [f"--exclude=**aws:{kind.replace('/*', '/**')}{'' if kind.endswith('*') else ':*'}::**" for kind in kinds]
+def public_images() -> list[dict[str, object]]:
+    """The official images that the stack pins, as moto reads them; it knows none of them by itself."""
+    pins = configuration("", "")["hybrid-platform:aws"]["vm_tier"]["images"].values()
+    return [
+        {
+            "ami_id": f"ami-{number:017x}",
+            "name": pin["debian"],
+            "description": "Debian",
+            "owner_id": DEBIAN_ACCOUNT,
+            "public": True,
+            "virtualization_type": "hvm",
+            "architecture": "x86_64",
+            "state": "available",
+            "platform": None,
+            "image_type": "machine",
+            "hypervisor": "xen",
+            "root_device_name": "/dev/xvda",
+            "root_device_type": "ebs",
+            "sriov": "simple",
+        }
+        for number, pin in enumerate(pins, start=1)
+    ]
+
+
+def kinds(*lists: str) -> list[str]:
+    """The kinds of resources that are on these lists of kinds.yaml."""
+    known = yaml.safe_load((HERE / "kinds.yaml").read_text())
+    return [kind for one in lists for kind in known[one]]
+
+
+def excluded(*lists: str) -> list[str]:
+    """Options that leave out the kinds on these lists, and what depends on them."""
+    patterns = [
+        f"--exclude=**aws:{kind.replace('/*', '/**')}{'' if kind.endswith('*') else ':*'}::**" for kind in kinds(*lists)
+    ]
+    return ["--exclude-dependents", *patterns]
 
 
 def deploy(pulumi: str, scratch: Path, moto: str, ministack: str) -> int:
@@ -139,11 +176,10 @@ def deploy(pulumi: str, scratch: Path, moto: str, ministack: str) -> int:
         print(f"+ pulumi {' '.join(a for a in arguments if not a.startswith('--exclude'))}", flush=True)
         return engine.run(*arguments, "--yes", "--skip-preview").returncode == 0
 
-    left_out = ["--exclude-dependents", *excluded()]
     steps = [
-        ("up", "--parallel=4", *left_out),
-        ("up", "--expect-no-changes", *left_out),
-        ("refresh", "--expect-no-changes"),
+        ("up", "--parallel=4", *excluded("left_out")),
+        ("up", "--expect-no-changes", *excluded("left_out", "drifts")),
+        ("refresh", "--expect-no-changes", *excluded("drifts")),
     ]
     failed = next((step[0] for step in steps if not run(*step)), None)
     # Whatever went wrong before: what was made is taken away, or the failure hides the next one.
