@@ -84,8 +84,8 @@ def test_each_service_is_asked_of_the_emulator_that_knows_it(lists, runner):
 
 
 def left_out(runner, deployed: Deployment, *of: str) -> set[str]:
-    """URNs that a command leaves out: those that the patterns match as the engine matches (** is anything, * anything but
-    a colon), and, as `--exclude-dependents` does, all that waits for one of them."""
+    """URNs that a command leaves out: those that the patterns match as the engine matches (** is anything, * anything
+    but a colon), and, as `--exclude-dependents` does, all that waits for one of them."""
     options = runner.excluded(*of)
     assert options[0] == "--exclude-dependents"
     patterns = [
