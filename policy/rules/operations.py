@@ -2,12 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from policy.resources import Deployment, Violation, rule, violation
+from policy.resources import UNKNOWN, Deployment, Violation, rule, violation
 
 CONTROL_PLANE_LOGS = {"api", "audit", "authenticator", "controllerManager", "scheduler"}
 BACKUP_TAG = "hybrid:backup"
+COMPARISONS = {
+    "GreaterThanOrEqualToThreshold": lambda value, threshold: value >= threshold,
+    "GreaterThanThreshold": lambda value, threshold: value > threshold,
+    "LessThanThreshold": lambda value, threshold: value < threshold,
+    "LessThanOrEqualToThreshold": lambda value, threshold: value <= threshold,
+}
+SILENCE_IS = {True: "breaching", False: "notBreaching"}
+MINUTE, DAY = 60, 24 * 3600
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a metric says.
+
+    Attributes:
+        well: a value on a good day; there is none of alarm.
+        bad: the mildest value that somebody has to hear of.
+        silence: whether no value at all is bad.
+        within: seconds after which somebody has heard of it.
+    """
+
+    well: float
+    bad: float
+    silence: bool
+    within: int
+
+
+# By namespace and metric; a metric by no name stands for all of its namespace.
+MEANINGS = {
+    ("AWS/AutoScaling", "GroupInServiceInstances"): Meaning(1, 0, silence=True, within=10 * MINUTE),
+    # A machine that is gone has no status checks; its group tells of it.
+    ("AWS/EC2", "StatusCheckFailed"): Meaning(0, 1, silence=False, within=10 * MINUTE),
+    ("AWS/ApplicationELB", "HealthyHostCount"): Meaning(1, 0, silence=True, within=5 * MINUTE),
+    ("Hybrid/Patching", "DaysSincePatched"): Meaning(7, 8, silence=True, within=2 * DAY),
+    ("Hybrid/Audit", ""): Meaning(0, 1, silence=False, within=10 * MINUTE),
+}
 
 
 @rule
@@ -58,6 +96,39 @@ def a_lost_member_pages_somebody(deployment: Deployment) -> Iterator[Violation]:
     for topic in deployment.of("sns/topic"):
         if topic.urn not in heard:
             yield violation(topic, "has no subscriber")
+
+
+@rule
+def alarms_go_off_when_something_is_wrong(deployment: Deployment) -> Iterator[Violation]:
+    """An alarm is judged by what its metric means: it keeps quiet on a good day, goes off at the mildest bad value and,
+    where silence is bad, at none; and soon enough. One on a metric of which nobody has said that is refused."""
+    for alarm in deployment.of("cloudwatch/metricAlarm"):
+        props = alarm.props
+        place = (str(props.get("namespace")), str(props.get("metricName")))
+        meaning = MEANINGS.get(place) or MEANINGS.get((place[0], ""))
+        if UNKNOWN in place:
+            continue
+        if meaning is None:
+            yield violation(alarm, f"is on {' '.join(place)}, of which nobody has said what is bad (MEANINGS)")
+        else:
+            yield from (violation(alarm, fault) for fault in _misjudgements(props, meaning))
+
+
+def _misjudgements(alarm: Mapping[str, Any], meaning: Meaning) -> Iterator[str]:
+    goes_off = COMPARISONS.get(str(alarm.get("comparisonOperator")))
+    threshold = alarm.get("threshold")
+    if goes_off is None or not isinstance(threshold, int | float):
+        yield "compares with no number"
+        return
+    if goes_off(meaning.well, threshold):
+        yield f"goes off at {meaning.well:g}, which is a good day"
+    if not goes_off(meaning.bad, threshold):
+        yield f"keeps quiet at {meaning.bad:g}"
+    if alarm.get("treatMissingData") != SILENCE_IS[meaning.silence]:
+        yield f"does not take silence for {SILENCE_IS[meaning.silence]}"
+    periods = alarm.get("evaluationPeriods") or 1
+    if (alarm.get("period") or 0) * periods > meaning.within or (alarm.get("datapointsToAlarm") or periods) > periods:
+        yield f"goes off later than {meaning.within} s after"
 
 
 @rule

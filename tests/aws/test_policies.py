@@ -105,6 +105,7 @@ DENY_STRANGER = {"Effect": "Deny", "Action": "s3:*", "Resource": "arn:x", "Princ
 OURS = {"StringEquals": {"aws:SourceAccount": "111122223333"}}
 INSTANCE = "aws:ec2/instance:Instance"
 MACHINE = "pulumi-python:dynamic/local:Machine"
+ALARM, IN_SERVICE = "cloudwatch/metricAlarm", "vm-ledger-0-GroupInServiceInstances"
 TEMPLATE, GROUP = "ec2/launchTemplate", "autoscaling/group"
 FRONT, ISOLATED = ("ec2/securityGroup", "firewall-balancer"), ("ec2/routeTable", "network-isolated")
 PUBLIC = ("ec2/routeTable", "network-public")
@@ -267,6 +268,23 @@ MUTATIONS: dict[str, list[Mutation]] = {
         put("cloudwatch/metricAlarm", "actionsEnabled", False),
         drop("sns/topicSubscription"),
     ],
+    "alarms-go-off-when-something-is-wrong": [
+        put(ALARM, "threshold", 0, IN_SERVICE),
+        put(ALARM, "threshold", 2, IN_SERVICE),
+        put(ALARM, "comparisonOperator", "GreaterThanThreshold", IN_SERVICE),
+        put(ALARM, "treatMissingData", "notBreaching", IN_SERVICE),
+        put(ALARM, "treatMissingData", None, IN_SERVICE),
+        put(ALARM, "evaluationPeriods", 60, IN_SERVICE),
+        put(ALARM, "metricName", "GroupTotalInstances", IN_SERVICE),
+        put(ALARM, "namespace", "AWS/EC2", IN_SERVICE),
+        put(ALARM, "threshold", 0, "vm-ledger-0-StatusCheckFailed"),
+        put(ALARM, "threshold", 2, "vm-ledger-0-StatusCheckFailed"),
+        put(ALARM, "threshold", 6, "patching-ledger-0-missed"),
+        put(ALARM, "threshold", 8, "patching-ledger-0-missed"),
+        put(ALARM, "threshold", 100, "audit-root"),
+        put(ALARM, "threshold", 0, "ingress-web-unhealthy"),
+        put(ALARM, "threshold", None, "ingress-web-unhealthy"),
+    ],
     "members-are-replaced-behind-a-health-gate": [
         put(GROUP, "maxSize", 2),
         put(GROUP, "initialLifecycleHooks.0.defaultResult", "CONTINUE"),
@@ -352,6 +370,12 @@ MUTATIONS: dict[str, list[Mutation]] = {
 
 # What looks like a violation and is none.
 HONEST: dict[str, list[Mutation]] = {
+    "alarms-go-off-when-something-is-wrong": [
+        put(ALARM, "threshold", 0.5, IN_SERVICE),
+        change(ALARM, lambda p: p.update(comparisonOperator="LessThanOrEqualToThreshold", threshold=0), IN_SERVICE),
+        put(ALARM, "evaluationPeriods", 1, IN_SERVICE),
+        put(ALARM, "metricName", UNKNOWN, IN_SERVICE),
+    ],
     "iam-documents-grant-little": [
         put("kms/key", "policy", statement(Action="kms:*", Resource="*", Principal=OURSELVES)),
         put("s3/bucketPolicy", "policy", json.dumps({"Version": "2012-10-17", "Statement": [DENY_STRANGER]})),
