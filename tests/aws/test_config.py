@@ -9,13 +9,14 @@ from typing import Any
 
 import pulumi
 import pytest
+from botocore.session import get_session
 from recording import CHECKOUT, deploy, stack_config
 
 from benchmarks import preview
 from infra.placement import place
 from infra.spec import load_spec
 from infra.targets.aws.config import AwsConfig, ConfigError, name_faults, parse_config
-from infra.targets.aws.node_ports import node_port
+from infra.targets.aws.public import node_port, too_many
 
 
 def faults(plan, *edits: Callable[[dict[str, Any]], None]) -> list[str]:
@@ -57,6 +58,49 @@ def test_two_public_workloads_of_one_node_port_are_told(tmp_path):
         assert all(
             first in line and second in line and line.startswith("hybrid-platform:aws.ingress") for line in found
         )
+
+
+@pytest.mark.parametrize(
+    ("on_machines", "on_nodes", "told"),
+    [
+        (0, 50, []),
+        (50, 50, []),
+        (0, 51, ["51 public workloads are on nodes of container, which serve 50"]),
+        (60, 41, ["there are 101 public workloads; one load balancer serves 100"]),
+    ],
+)
+def test_more_public_workloads_than_aws_serves_are_told(on_machines, on_nodes, told, tmp_path):
+    """Neither limit can be raised, and both would be met at the end of a long `pulumi up`."""
+    spec = preview.spec(12)
+    kinds = [next(w for w in spec["workloads"].values() if bool(w.get("package")) is vm) for vm in (True, False)]
+    counts = dict(zip((True, False), (on_machines, on_nodes), strict=True))
+    workloads = {
+        f"p{number}-{'vm' if vm else 'pod'}": {**kind, "public": True, "ports": [5000], "talks_to": []}
+        for kind, (vm, count) in zip(kinds, counts.items(), strict=True)
+        for number in range(count)
+    }
+    file = tmp_path / "platform.yaml"
+    file.write_text(json.dumps({**spec, "workloads": workloads}))
+    assert list(too_many(place(load_spec(file)))) == told
+    if told:
+        path = "hybrid-platform:aws.ingress: "
+        assert [line for line in faults(place(load_spec(file))) if line.startswith(path) and "serve" in line] == [
+            f"{path}{fault}" for fault in told
+        ]
+
+
+def test_every_commercial_region_is_taken_and_no_other(plan):
+    """As the models of AWS's own clients list them."""
+    data = stack_config("aws-dev")["hybrid-platform:aws"]
+    session = get_session()
+    for partition in session.get_available_partitions():
+        for region in session.get_available_regions("ec2", partition):
+            edited = {**data, "region": region, "zones": [f"{region}a", f"{region}b"]}
+            if partition == "aws":
+                assert parse_config(edited, plan).region == region
+            else:
+                with pytest.raises(ConfigError, match=r"hybrid-platform:aws\.region: .*is of a partition where"):
+                    parse_config(edited, plan)
 
 
 def test_all_faults_come_at_once_each_with_its_path(plan):

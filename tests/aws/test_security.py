@@ -294,7 +294,7 @@ def test_nat_is_a_way_out_for_containers_and_for_nobody_else(nat, prod):
 def test_no_tier_behind_the_public_one_hears_the_internet(deployed):
     """Answers come in, to the ports from which Linux asks; nothing that listens is in that range but node ports, and
     those are behind it."""
-    from infra.targets.aws.node_ports import NODE_PORTS
+    from infra.targets.aws.public import NODE_PORTS
 
     for tier in ("private", "isolated"):
         acl = deployed.one("ec2/networkAcl", f"network-{tier}").props

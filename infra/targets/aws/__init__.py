@@ -19,7 +19,7 @@ from infra.targets.aws.backup import Backup, BackupArgs, class_of_pods
 from infra.targets.aws.cluster import AUTOSCALER, Cluster, ClusterArgs
 from infra.targets.aws.config import AwsConfig, Nat, load_config
 from infra.targets.aws.configuration import Convergence, ConvergenceArgs, inventory
-from infra.targets.aws.firewall import ENDPOINTS, Firewall, FirewallArgs, public_workloads
+from infra.targets.aws.firewall import ENDPOINTS, Firewall, FirewallArgs
 from infra.targets.aws.golden_image import GoldenImages, GoldenImagesArgs, debian_image, root_images
 from infra.targets.aws.ingress import Ingress, IngressArgs
 from infra.targets.aws.keys import Keys, KeysArgs
@@ -28,6 +28,7 @@ from infra.targets.aws.network import Network, NetworkArgs
 from infra.targets.aws.observability import BUILDS, COMMANDS, Observability, ObservabilityArgs
 from infra.targets.aws.packages import Packages, PackagesArgs
 from infra.targets.aws.patching import Patching, PatchingArgs
+from infra.targets.aws.public import public_workloads
 from infra.targets.aws.site import Site
 from infra.targets.aws.vm_tier import VmTier, VmTierArgs, own_inventory
 from infra.targets.aws.workloads import described

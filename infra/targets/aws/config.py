@@ -22,16 +22,18 @@ from pydantic import (
 
 from infra.placement import Plan, Runtime
 from infra.spec.models import OsRelease
-from infra.targets.aws.node_ports import shared_ports
+from infra.targets.aws.public import shared_ports, too_many
 from infra.targets.aws.site import LONGEST_PREFIX, PREFIX
 from infra.targets.aws.sizes import instance_type
 
 KEY = "aws"
+# China, GovCloud, the sovereign and the secret ones: other names for hosts, services and Debian's images.
+OTHER_PARTITIONS = ("cn-", "us-gov-", "us-iso", "eu-iso", "eusc-")
 ANYWHERE = "0.0.0.0/0"
 
 AccountId = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
 Cidr = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+\.\d+/\d+$")]
-RoleArn = Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/.+$")]
+RoleArn = Annotated[str, StringConstraints(pattern=r"^arn:aws:iam::\d{12}:role/.+$")]
 Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")]
 AmiId = Annotated[str, StringConstraints(pattern=r"^ami-[0-9a-f]{8,17}$")]
 AmiName = Annotated[str, StringConstraints(pattern=r"^debian-\d+-amd64-\d{8}-\d+$")]
@@ -199,7 +201,7 @@ class AuditConfig(_Section):
 class IngressConfig(_Section):
     """The way in to public workloads. Without a certificate the load balancer stays inside the VPC."""
 
-    certificate_arn: str | None = Field(default=None, pattern=r"^arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/.+$")
+    certificate_arn: str | None = Field(default=None, pattern=r"^arn:aws:acm:[a-z0-9-]+:\d{12}:certificate/.+$")
     hostname: str | None = Field(default=None, description="Name that the certificate is for")
     client_cidrs: tuple[Cidr, ...] = Field(default=(), description="Who may connect; nobody outside when empty")
 
@@ -221,7 +223,7 @@ class EmulatorConfig(_Section):
 
 class AwsConfig(_Section):
     account: AccountId = Field(description="The only account that this stack may touch")
-    region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+    region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,4}(-[a-z]+)+-\d$")]
     zones: Annotated[tuple[str, ...], Field(min_length=2, max_length=3)]
     owner: Annotated[str, StringConstraints(pattern=r"^[\w .@-]{1,64}$")] = Field(description="Tag: who answers for it")
     protect: bool = Field(default=True, description="Deletion protection of everything that holds data")
@@ -234,6 +236,13 @@ class AwsConfig(_Section):
     observability: ObservabilityConfig
     audit: AuditConfig = AuditConfig()
     ingress: IngressConfig = IngressConfig()
+
+    @field_validator("region")
+    @classmethod
+    def _commercial(cls, value: str) -> str:
+        if value.startswith(OTHER_PARTITIONS):
+            raise ValueError("is of a partition where hosts, services and Debian's images have other names")
+        return value
 
     @field_validator("zones")
     @classmethod
@@ -330,4 +339,5 @@ def _contradictions(config: AwsConfig, plan: Plan) -> list[tuple[str, str]]:
         ("ingress", f"{' and '.join(names)} would share node port {port}, which is made of the name; rename one")
         for port, names in shared_ports(plan).items()
     ]
+    faults += [("ingress", fault) for fault in too_many(plan)]
     return faults

@@ -15,7 +15,7 @@ import pulumi_aws as aws
 
 from infra.placement import Plan, Runtime
 from infra.targets.aws.config import ANYWHERE
-from infra.targets.aws.node_ports import node_port
+from infra.targets.aws.public import node_port, public_workloads
 from infra.targets.aws.site import Site
 
 HTTPS = 443
@@ -61,10 +61,6 @@ def pool_group(runtime: Runtime) -> str:
 def pools(plan: Plan) -> list[Runtime]:
     """Runtimes with nodes; the container pool always, because the cluster's own services run there."""
     return [Runtime.CONTAINER, *([Runtime.MICROVM] if plan.on(Runtime.MICROVM) else [])]
-
-
-def public_workloads(plan: Plan) -> list[str]:
-    return [name for name, workload in plan.spec.workloads.items() if workload.public]
 
 
 def connections(plan: Plan, client_port: int, nat: bool) -> list[Connection]:

@@ -12,11 +12,11 @@ from infra.placement import Plan, Runtime
 from infra.targets.aws.artifacts import PrivateBucket, bucket_name
 from infra.targets.aws.cidr import Tier
 from infra.targets.aws.config import IngressConfig
-from infra.targets.aws.firewall import BALANCER, Firewall, public_workloads
+from infra.targets.aws.firewall import BALANCER, Firewall
 from infra.targets.aws.iam import grant
 from infra.targets.aws.machine import StatefulMember
 from infra.targets.aws.network import Network
-from infra.targets.aws.node_ports import node_port
+from infra.targets.aws.public import node_port, public_workloads
 from infra.targets.aws.site import Site, shortened, workload_tags
 
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"

@@ -10,7 +10,6 @@ from typing import Any
 # What every service takes: buckets and repositories have no capitals, and trails no two dashes in a row.
 PREFIX = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 LONGEST_PREFIX = 50  # a backup vault's name
-PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
 
 
 @dataclass(frozen=True)
@@ -33,15 +32,11 @@ class Site:
         """What every parameter, secret and log group of the platform lies under."""
         return f"/hybrid/{self.prefix}"
 
-    @property
-    def partition(self) -> str:
-        return next((name for start, name in PARTITIONS.items() if self.region.startswith(start)), "aws")
-
     def arn(self, service: str, resource: str, *, region: str | None = None, account: str | None = None) -> str:
         """`arn:aws:<service>:<this region>:<this account>:<resource>`; an empty string leaves a part out."""
         region = self.region if region is None else region
         account = self.account if account is None else account
-        return f"arn:{self.partition}:{service}:{region}:{account}:{resource}"
+        return f"arn:aws:{service}:{region}:{account}:{resource}"
 
     def managed_policy(self, name: str) -> str:
         """The ARN of a policy that AWS maintains."""

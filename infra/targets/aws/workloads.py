@@ -7,7 +7,7 @@ from typing import Any
 
 from infra.placement import Flow, Plan, Runtime
 from infra.spec import Workload
-from infra.targets.aws.node_ports import node_port
+from infra.targets.aws.public import node_port
 from infra.targets.aws.vm_tier import password_callers
 
 
