@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from recording import CHECKOUT, Recording, deploy
+from shell import Machine
 
 from infra.placement import Plan, place
 from infra.spec import load_spec
@@ -65,3 +66,8 @@ def prod() -> Deployment:
 @pytest.fixture(scope="session")
 def dev() -> Deployment:
     return recorded("aws-dev").deployment
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)

@@ -8,63 +8,14 @@ import hashlib
 import json
 import socket
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from recording import CHECKOUT, deploy
+from shell import Machine
 
 from policy.resources import Deployment
-
-# Functions of the library as far as a script calls them; `try` tries once.
-STEPS = (
-    *("use_package_snapshot", "install_agents", "install_ansible", "attach_data_volume", "fetch_bundle", "play"),
-    *("healthy", "finish", "report_patching"),
-)
-
-
-class Machine:
-    """Runs scripts in a directory of their own, with stand-ins for functions and commands.
-
-    Attributes:
-        home: in place of /opt/hybrid.
-        called: the calls of stand-ins, in order.
-    """
-
-    def __init__(self, scratch: Path) -> None:
-        self.home, self.programs, self._notes = scratch / "home", scratch / "bin", scratch / "notes"
-        self._run = scratch / "run"
-        for directory in (self.home, self.programs, self._run):
-            directory.mkdir()
-        self._notes.touch()
-
-    def command(self, name: str, text: str = "") -> None:
-        """A command that notes its call and does `text`."""
-        file = self.programs / name
-        file.write_text(f'#!/bin/bash\necho "{name} $*" >>{self._notes}\n{text}\n')
-        file.chmod(0o755)
-
-    def run(self, script: str) -> int:
-        here = script.replace("/opt/hybrid", str(self.home)).replace("/run/hybrid", str(self._run))
-        environment = {"PATH": f"{self.programs}:/usr/bin:/bin"}
-        return subprocess.run(["bash", "-c", here], env=environment, capture_output=True, text=True).returncode
-
-    def steps(self, *failing: str) -> str:
-        """Stand-ins for the library's steps, in the script's own language."""
-        lines = ['try() { shift; "$@"; }']
-        for step in STEPS:
-            lines.append(f'{step}() {{ echo "{step} $*" >>{self._notes}; {"false" if step in failing else "true"}; }}')
-        return "\n".join(lines) + "\n"
-
-    @property
-    def called(self) -> list[str]:
-        return [line.strip() for line in self._notes.read_text().splitlines()]
-
-
-@pytest.fixture
-def machine(tmp_path) -> Machine:
-    return Machine(tmp_path)
 
 
 def user_data(deployed: Deployment, host: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 import jinja2
 import pytest
 import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.kubernetes.core.plugins.modules import k8s
 from recording import CHECKOUT, stack_config
 from shell import check_shell
 
@@ -124,9 +127,113 @@ def test_the_operator_applies_manifests_that_are_whole():
     found = {(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in manifests}
     assert "kubeconfig" in passed and {"StorageClass", "RuntimeClass", "Deployment"} <= {kind for kind, _ in found}
     storage = found["StorageClass", "gp3"]["parameters"]
+    annotations = found["StorageClass", "gp3"]["metadata"]["annotations"]
+    assert annotations == {"storageclass.kubernetes.io/is-default-class": "true"}
     assert storage["encrypted"] == "true" and storage["type"] == "gp3" and storage["kmsKeyId"] == "$HYBRID_KEY"
     (container,) = found["Deployment", "cluster-autoscaler"]["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "$autoscaler" and container["command"][-1].endswith("/$HYBRID_CLUSTER")
+
+
+@pytest.mark.parametrize("playbook", ["jobs/prepare.yml", "boot/unsealed.yml"])
+def test_playbooks_that_only_aws_runs_are_playbooks(playbook):
+    """They stand beside their scripts, where ansible-lint takes them for any YAML."""
+    command = [Path(sys.executable).with_name("ansible-playbook"), "--syntax-check", "--inventory", "localhost,"]
+    file = CHECKOUT / "infra/targets/aws" / playbook
+    checked = subprocess.run([*command, file], cwd=CHECKOUT, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_the_preparation_gives_the_module_what_it_takes():
+    """A syntax check does not look at the arguments of modules."""
+    (play,) = yaml.safe_load((CHECKOUT / "infra/targets/aws/jobs/prepare.yml").read_text())
+    (task,) = play["tasks"]
+    assert set(task) == {"name", "loop", "kubernetes.core.k8s"}
+    judged = ArgumentSpecValidator(k8s.argspec()).validate(task["kubernetes.core.k8s"])
+    assert judged.error_messages == [] and not judged.unsupported_parameters
+    assert ArgumentSpecValidator(k8s.argspec()).validate({"kubeconfg": "x"}).error_messages
+
+
+def job(deployed, name: str) -> str:
+    project = deployed.one("codebuild/project", f"jobs-{name}")
+    (command,) = json.loads(project.props["source"]["buildspec"])["phases"]["build"]["commands"]
+    return command
+
+
+OPERATORS_AWS = """
+case "$1 $2" in
+"ssm get-parameter") case "$4" in */cluster) %(cluster)s ;; *) echo "${4##*/}" ;; esac ;;
+"ssm get-parameters-by-path")
+    [[ $* == */images* ]] && cat %(here)s/images.json || echo '[["/x/authorities/ledger/ledger-0", "CERTIFICATE"]]' ;;
+"s3 cp") [[ $4 == *bundle* ]] && cat %(here)s/bundle.tar.gz || cp "%(here)s/${4##*/}" "${5}" ;;
+"secretsmanager get-secret-value") %(secret)s ;;
+esac
+"""
+
+
+def operate(machine, deployed, recording, plan, here: Path, cluster: str = "echo new", secret: str = "") -> int:
+    """Run the operator's job with what the account has in files; Ansible notes its playbooks and their variables."""
+    from infra.targets.aws.workloads import described
+
+    (here / "bundle.tar.gz").write_bytes(bundle(CHECKOUT))
+    elastic = plan.on(Runtime.CONTAINER, Runtime.MICROVM)
+    digests = [[f"/x/images/{name}", f"registry/{name}@sha256:0"] for name in elastic]
+    (here / "images.json").write_text(json.dumps(digests))
+    (here / "inventory.json").write_text(json.dumps(recording.outputs["inventory"]))
+    (here / "cluster.json").write_text(json.dumps(described(plan)))
+    known = {"here": here, "cluster": cluster, "secret": secret or """echo '{"web": "open sesame"}'"""}
+    machine.command("aws", OPERATORS_AWS % known)
+    machine.command("curl", "tar --create --files-from /dev/null")
+    machine.command("mktemp", f"mkdir -p {here}/work; echo {here}/work")
+    noting = f"cp variables.json {here}/seen.json 2>/dev/null; {machine.noting('play ${@: -1}')}"
+    machine.program(here / "work/ansible/bin/pip", "")
+    machine.program(here / "work/ansible/bin/ansible-playbook", noting)
+    machine.command("python3", f'[[ $1 == -m ]] || exec {sys.executable} "$@"')
+    return machine.run(job(deployed, "operator"))
+
+
+def test_the_operator_prepares_the_cluster_then_applies_all_of_it(machine, recording, plan, tmp_path):
+    assert operate(machine, recording.deployment, recording, plan, tmp_path) == 0
+    commands = [call for call in machine.called if call.startswith("play ")]
+    # The first one's last argument is what it tells the manifests.
+    assert commands[0].startswith("play region=") and "volume_key=" in commands[0]
+    assert commands[1:] == [f"play playbooks/{n}.yml" for n in ("cluster_services", "cluster_policies", "workloads")]
+    assert [call for call in machine.called if call.startswith("aws eks update-kubeconfig --name reference-")]
+    seen = json.loads((tmp_path / "seen.json").read_text())
+    web = next(w for w in seen["cluster_workloads"] if w["name"] == "web")
+    assert web["image"].endswith("@sha256:0") and web["secrets"] == {"ledger-password": "open sesame"}
+    work = tmp_path / "work"
+    assert (work / "infra/targets/aws/jobs/prepare.yml").exists(), "the bundle has what the job plays"
+    assert not (work / "variables.json").exists() and not (work / "found").exists(), "passwords stay nowhere"
+
+
+@pytest.mark.parametrize(
+    "early",
+    [{"cluster": "exit 254"}, {"secret": "exit 254"}],
+    ids=["before there is a cluster", "before the database has made its passwords"],
+)
+def test_an_operator_that_comes_early_leaves_it_to_the_next(early, machine, recording, plan, tmp_path):
+    assert operate(machine, recording.deployment, recording, plan, tmp_path, **early) == 0
+    assert not [call for call in machine.called if "playbooks/" in call]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_an_image_is_pushed_once_and_published_by_its_digest(is_there, machine, deployed):
+    script = job(deployed, "images")
+    assignments, push = (
+        script.partition("export DEBIAN_FRONTEND")[0],
+        re.search(r"^push\(\) {\n.*?^}\n", script, re.M | re.S),
+    )
+    for command, text in (
+        ("aws", ""),
+        ("skopeo", f"[[ $* != *docker://*@* ]] || exit {0 if is_there else 1}\n[[ $1 != inspect ]] || echo manifest"),
+    ):
+        machine.command(command, text)
+    assert machine.run(f"{assignments}\n{push[0]}\npush web oci-archive:web.tar") == 0
+    digest = hashlib.sha256(b"manifest\n").hexdigest()
+    copies = [call for call in machine.called if call.startswith("skopeo copy")]
+    assert len(copies) == (0 if is_there else 1) and all(f"/web:{digest}" in call for call in copies)
+    (put,) = [call for call in machine.called if call.startswith("aws ssm put-parameter")]
+    assert re.search(rf"/images/web --value \S+/web@sha256:{digest}$", put)
 
 
 @pytest.fixture
