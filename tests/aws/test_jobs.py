@@ -184,7 +184,9 @@ def operate(machine, deployed, recording, plan, here: Path, cluster: str = "echo
     machine.command("aws", OPERATORS_AWS % known)
     machine.command("curl", "tar --create --files-from /dev/null")
     machine.command("mktemp", f"mkdir -p {here}/work; echo {here}/work")
-    noting = f"cp variables.json {here}/seen.json 2>/dev/null; {machine.noting('play ${@: -1}')}"
+    there = "for word; do [[ $word != *.yml || -f $word ]] || exit 4; done"
+    note = machine.noting("play ${@: -1}")
+    noting = f"{there}\ncp variables.json {here}/seen.json 2>/dev/null\n{note}"
     machine.program(here / "work/ansible/bin/pip", "")
     machine.program(here / "work/ansible/bin/ansible-playbook", noting)
     machine.command("python3", f'[[ $1 == -m ]] || exec {sys.executable} "$@"')
