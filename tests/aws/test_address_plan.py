@@ -33,6 +33,12 @@ def test_adding_zones_moves_no_subnet(vpc, zones, more):
     assert before.items() <= after.items()
 
 
+def test_the_plan_is_the_one_that_is_deployed():
+    """Whatever is added comes behind: these ranges are in use."""
+    found = {tier: subnet_cidr("10.64.0.0/16", tier, "eu-central-1b") for tier in Tier}
+    assert found == {Tier.PUBLIC: "10.64.8.0/21", Tier.PRIVATE: "10.64.72.0/21", Tier.ISOLATED: "10.64.136.0/21"}
+
+
 @given(vpcs, letters)
 def test_each_subnet_has_room(vpc, zones):
     """AWS takes nothing smaller than /28; a node takes an address for each pod."""

@@ -6,6 +6,8 @@ import pytest
 from recording import deploy, stack_config
 
 from infra.placement import Runtime
+from infra.spec import Isolation
+from infra.targets.aws.cluster import tolerates_interruption
 from policy.resources import Deployment, Resource
 
 BEFORE_NODES = {"vpc-cni", "kube-proxy", "eks-pod-identity-agent"}
@@ -150,6 +152,16 @@ def test_spot_takes_only_what_tolerates_interruption(deployed, plan):
     assert len(spot[0].props["instanceTypes"]) >= 2, "one type is one capacity pool that can run dry"
     (taint,) = spot[0].props["taints"]
     assert taint["value"] == "spot"
+
+
+@pytest.mark.parametrize(
+    ("edit", "tolerates"),
+    [({}, True), ({"replicas": 1}, False), ({"stateful": True}, False), ({"isolation": Isolation.HARD}, False)],
+)
+def test_what_has_one_copy_or_state_tolerates_no_interruption(edit, tolerates, plan):
+    web = plan.spec.workloads["web"].model_copy(update={"replicas": 2, "stateful": False})
+    checklist = web.checklist.model_copy(update={"isolation": edit.get("isolation", Isolation.LOW)})
+    assert tolerates_interruption(web.model_copy(update={"checklist": checklist, **edit})) is tolerates
 
 
 def test_nodes_are_repaired_spread_and_pinned(deployed):

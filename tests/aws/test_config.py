@@ -9,6 +9,7 @@ from typing import Any
 
 import pulumi
 import pytest
+import yaml
 from botocore.session import get_session
 from recording import CHECKOUT, deploy, stack_config
 
@@ -190,6 +191,13 @@ def test_a_name_that_aws_would_refuse_is_told(platform, stack, told):
     (fault,) = name_faults(platform, stack)
     assert told in fault and fault.startswith(f"stack {stack}: ")
     assert name_faults("reference", "aws-prod") == []
+
+
+def test_where_state_and_secrets_live_is_left_to_who_deploys(stack):
+    """A backend in the project, or a salt or key in a stack's file, would decide it for everybody."""
+    assert "backend" not in yaml.safe_load((CHECKOUT / "Pulumi.yaml").read_text())
+    assert list(yaml.safe_load((CHECKOUT / f"Pulumi.{stack}.yaml").read_text())) == ["config"]
+    assert "secure:" not in (CHECKOUT / f"Pulumi.{stack}.yaml").read_text()
 
 
 def test_a_forgotten_provider_fails(stack):

@@ -56,6 +56,14 @@ def test_a_new_bundle_runs_the_association_again_and_touches_no_template(deploye
     for association in associations:
         assert association.props["parameters"]["Bundle"] == digest
         assert (association.props["maxConcurrency"], association.props["maxErrors"]) == ("1", "0")
+        # Its targets are the workload's machines, by tags that these have; and its document is the workload's.
+        workload = association.props["name"].partition("-play-")[2]
+        targets = {t["key"].removeprefix("tag:"): t["values"] for t in association.props["targets"]}
+        of_group = deployed.one("autoscaling/group", f"vm-{workload}-0").tags
+        assert targets["hybrid:workload"] == [workload]
+        assert all([of_group[key]] == values for key, values in targets.items())
+        assert association.props["scheduleExpression"] == "rate(1 day)"
+        assert association.props["complianceSeverity"] == "HIGH"
 
 
 def started_by(deployed, job: str) -> dict[str, list[str]]:

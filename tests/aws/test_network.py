@@ -2,7 +2,7 @@
 
 import json
 
-from recording import deploy
+from recording import deploy, stack_config
 
 from benchmarks import preview
 from infra.placement import Runtime, place
@@ -51,6 +51,14 @@ def test_endpoints_answer_for_what_the_isolated_tier_needs(deployed):
     for endpoint in interfaces:
         assert endpoint.props["privateDnsEnabled"]
         assert endpoint.props["securityGroupIds"] == ["SecurityGroup-firewall-endpoints"]
+
+
+def test_endpoints_stand_in_as_many_zones_as_were_asked_for(deployed, stack):
+    config = stack_config(stack)["hybrid-platform:aws"]
+    asked = config["zones"] if config["network"]["endpoint_zones"] == "all" else config["zones"][:1]
+    for endpoint in deployed.of("ec2/vpcEndpoint"):
+        if endpoint.props["vpcEndpointType"] == "Interface":
+            assert endpoint.props["subnetIds"] == [f"Subnet-network-isolated-{zone}" for zone in asked]
 
 
 def test_the_pinned_agent_needs_no_older_channel():
@@ -130,11 +138,12 @@ def test_the_gateway_endpoint_serves_the_tiers_without_internet(deployed):
     assert set(s3.props["routeTableIds"]) == tables
 
 
-def test_flow_logs_are_kept_and_encrypted(deployed):
+def test_flow_logs_are_kept_and_encrypted(deployed, stack):
     flow = deployed.one("ec2/flowLog", "network-flows")
     assert flow.props["trafficType"] == "ALL" and flow.props["vpcId"] == "Vpc-network"
     group = deployed.one("cloudwatch/logGroup", "network-flows")
-    assert group.props["kmsKeyId"] and group.props["retentionInDays"]
+    assert group.props["kmsKeyId"]
+    assert group.props["retentionInDays"] == stack_config(stack)["hybrid-platform:aws"]["network"]["flow_log_days"]
 
 
 def test_the_default_security_group_is_emptied(deployed):

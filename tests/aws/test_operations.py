@@ -8,6 +8,7 @@ import re
 from recording import CHECKOUT, deploy, stack_config
 
 from infra.placement import Runtime
+from infra.spec import Compliance
 from infra.targets.aws.backup import SCHEDULES
 
 
@@ -29,6 +30,49 @@ def test_every_class_in_use_has_its_plan(deployed, plan):
         rules = deployed.one("backup/plan", f"backup-{compliance.value}").props["rules"]
         kept = [rule["lifecycle"]["deleteAfter"] for rule in rules]
         assert kept == [schedule.keep_days for schedule in SCHEDULES[compliance]]
+
+
+def test_backups_are_of_what_is_of_this_platform_and_in_its_class(deployed, plan):
+    """Every condition has to hold: another platform of the account has volumes of the same classes."""
+    for selection in deployed.of("backup/selection"):
+        (conditions,) = selection.props["conditions"]
+        wanted = {c["key"].removeprefix("aws:ResourceTag/"): c["value"] for c in conditions["stringEquals"]}
+        assert wanted["hybrid:platform"] == plan.spec.name and wanted["hybrid:stack"] == deployed.stack
+        assert wanted["hybrid:backup"] == selection.props["name"]
+        (volumes,) = selection.props["resources"]
+        assert re.fullmatch(r"arn:aws:ec2:eu-central-1:\d{12}:volume/\*", volumes)
+        assert deployed.one("backup/plan", f"backup-{selection.props['name']}").urn in selection.depends_on
+    for volume in deployed.of("ebs/volume"):
+        compliance = plan.spec.workloads[volume.tags["hybrid:workload"]].checklist.compliance.value
+        assert volume.tags["hybrid:backup"] == compliance
+
+
+def test_regulated_data_is_saved_hourly_and_kept_for_more_than_a_year():
+    """What docs/aws.md promises."""
+    hours = {schedule.keep_days for schedule in SCHEDULES[Compliance.REGULATED] if schedule.cron.startswith("cron(0 *")}
+    days = {schedule.keep_days for schedule in SCHEDULES[Compliance.REGULATED] if "* * *)" in schedule.cron}
+    assert hours == {7} and max(days) >= 400
+    assert [s.keep_days for s in SCHEDULES[Compliance.INTERNAL]] == [35]
+    assert [(s.cron.split()[4], s.keep_days) for s in SCHEDULES[Compliance.NONE]] == [("SUN", 28)]
+
+
+def test_the_vault_has_a_key_of_its_own(deployed):
+    (vault,) = deployed.of("backup/vault")
+    assert deployed.one("kms/key", "keys-backup").urn in vault.depends_on
+
+
+def test_the_registry_keeps_the_newest_images(deployed):
+    for policy in deployed.of("ecr/lifecyclePolicy"):
+        (rule,) = json.loads(policy.props["policy"])["rules"]
+        assert rule["selection"] == {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 30}
+        assert rule["action"] == {"type": "expire"}
+
+
+def test_every_log_is_kept_as_long_as_the_stack_says(deployed, stack):
+    config = stack_config(stack)["hybrid-platform:aws"]
+    for group in deployed.of("cloudwatch/logGroup"):
+        if group.name != "network-flows":
+            assert group.props["retentionInDays"] == config["observability"]["log_days"], group.name
 
 
 def test_volumes_of_pods_are_backed_up_as_the_strictest_of_them_asks(tmp_path):
@@ -106,6 +150,12 @@ def test_audit_is_by_switch(prod):
 
     def off(config):
         config["audit"] = {"trail": False, "guardduty": False}
+
+    (detector,) = prod.of("guardduty/detector")
+    assert detector.props["enable"]
+    assert {feature.props["status"] for feature in prod.of("guardduty/detectorFeature")} == {"ENABLED"}
+    findings = json.loads(prod.one("cloudwatch/eventRule", "audit-findings").props["eventPattern"])
+    assert findings["detail"] == {"severity": [{"numeric": [">=", 4]}]}, "4 is where medium begins"
 
     without = deploy("aws-prod", off).deployment
     assert not without.of("cloudtrail/trail") and not without.of("guardduty/detector")

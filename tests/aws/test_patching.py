@@ -9,6 +9,7 @@ import time
 from os import utime
 
 import pytest
+from botocore.session import get_session
 from jsonschema import validate
 from recording import CHECKOUT, stack_config
 from shell import check_shell
@@ -30,6 +31,11 @@ def test_every_release_has_a_baseline_of_security_updates_by_severity(deployed, 
         for approval in baseline["approvalRules"]:
             filters = {f["key"]: f["values"] for f in approval["patchFilters"]}
             assert filters["PRODUCT"] == ["*"] and not approval["enableNonSecurity"]
+        # Each of Debian's priorities is in one rule, the more important the worse.
+        by_level = {r["complianceLevel"]: r["patchFilters"][1]["values"] for r in baseline["approvalRules"]}
+        assert sorted(by_level, key=["CRITICAL", "HIGH", "MEDIUM", "LOW"].index) == list(by_level)
+        priorities = [priority for values in by_level.values() for priority in values]
+        assert priorities == ["Required", "Important", "Standard", "Optional", "Extra"]
 
 
 def window_day(deployed, group: str) -> int:
@@ -68,6 +74,14 @@ def test_a_machine_reboots_in_its_window_only(deployed, recording):
 
 def plays(deployed):
     return [d for d in deployed.of("ssm/document") if d.props["documentType"] == "Command"]
+
+
+def test_every_way_in_which_a_window_ends_badly_pages(deployed):
+    """As the reference of its execution's states has them; of the others one is success, three are still on the way."""
+    states = get_session().get_service_model("ssm").shape_for("MaintenanceWindowExecutionStatus").enum
+    good = {"PENDING", "IN_PROGRESS", "SUCCESS", "CANCELLING"}
+    pattern = json.loads(deployed.one("cloudwatch/eventRule", "patching-failed").props["eventPattern"])
+    assert set(pattern["detail"]["status"]) == set(states) - good
 
 
 def test_a_missed_window_pages(deployed, plan, stack):

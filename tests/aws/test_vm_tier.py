@@ -241,6 +241,17 @@ def test_alarms_page_when_a_member_is_lost(deployed, plan):
         assert {alarm["metricName"] for alarm in alarms} == {"GroupInServiceInstances", "StatusCheckFailed"}
         for alarm in alarms:
             assert alarm["alarmActions"] == alarm["okActions"] != []
+        # A group publishes what it is told to; an alarm on anything else hears nothing.
+        group = deployed.one("autoscaling/group", f"vm-{host}").props
+        assert "GroupInServiceInstances" in group["enabledMetrics"]
+
+
+def test_a_machine_on_a_broken_host_is_recovered_before_its_group_replaces_it(deployed, plan):
+    for host in members(plan):
+        template = deployed.one("ec2/launchTemplate", f"vm-{host}").props
+        assert template["maintenanceOptions"] == {"autoRecovery": "default"}
+        group = deployed.one("autoscaling/group", f"vm-{host}").props
+        assert (group["healthCheckType"], group["healthCheckGracePeriod"]) == ("EC2", 300)
 
 
 def test_tags_reach_what_is_launched(deployed, plan):
