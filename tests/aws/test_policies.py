@@ -99,6 +99,7 @@ OURSELVES = {"AWS": "arn:aws:iam::444455556666:root"}
 STRANGER = {"AWS": "arn:aws:iam::999988887777:root"}
 BUILDS = {"Service": "codebuild.amazonaws.com"}
 BACKUP = {"Service": "backup.amazonaws.com"}
+OF_DOCUMENT = ("Version", "Statement")
 OUR_DISK = {"encrypted": True, "kmsKeyId": UNKNOWN}
 OVER_TLS = {"Bool": {"aws:SecureTransport": "true"}}
 DENY_STRANGER = {"Effect": "Deny", "Action": "s3:*", "Resource": "arn:x", "Principal": {"AWS": "999988887777"}}
@@ -519,6 +520,25 @@ def test_a_condition_holds_a_stranger_only_if_it_must_be_met(condition, bound):
         said = {"Effect": "Allow", "Action": "sns:Publish", "Resource": "arn:x", "Principal": principal}
         text = {"Version": "2012-10-17", "Statement": {**said, "Condition": condition}}
         assert (list(lint(text, kind="resource")) == []) is bound, principal
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed", "told"),
+    [
+        ("resource", {}, []),
+        ("resource", {"Version": "2008-10-17"}, ["is not of version 2012-10-17, so that its variables are text"]),
+        ("resource", {"Statement": []}, ["has no statement"]),
+        ("resource", {"Resource": "*"}, ["is about every resource there is"]),
+        ("resource", {"Principal": None}, ["names no principal"]),
+        ("trust", {"Principal": None}, ["names no principal"]),
+        ("identity", {"Principal": None}, []),
+    ],
+)
+def test_the_linter_on_whole_documents(kind, changed, told):
+    said = {"Effect": "Allow", "Action": "sns:Publish", "Resource": "arn:x", "Principal": BACKUP, "Condition": OURS}
+    said = {key: value for key, value in (said | changed).items() if value is not None and key not in OF_DOCUMENT}
+    document = {"Version": "2012-10-17", "Statement": said} | {k: changed[k] for k in OF_DOCUMENT if k in changed}
+    assert list(lint(document, kind=kind)) == told
 
 
 def test_a_service_that_may_assume_a_role_without_a_word_may_do_nothing_else_so():
