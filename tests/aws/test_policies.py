@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from policy.resources import UNKNOWN, Deployment, Resource
+from policy.resources import UNKNOWN, Deployment, Resource, json_of
 from policy.rules import RULES
 from policy.rules.iam import documents, lint
 
@@ -475,6 +475,9 @@ def test_the_linter_reads_every_document_of_the_platform(deployed):
     assert {kind for kind, _ in seen} == {"identity", "resource", "endpoint", "trust"}
     policies = deployed.of("iam/rolePolicy", "kms/key", "s3/bucketPolicy", "sns/topicPolicy", "iam/role")
     assert len(list(documents(deployed))) >= len(policies)
+    # Whole, with the ARNs of what they are about: a preview does not know those, and `up` only at its end.
+    for resource, _, key in documents(deployed):
+        assert json_of(resource.props[key])["Statement"] and "Output" not in resource.props[key], resource.name
 
 
 @pytest.mark.parametrize(
