@@ -70,6 +70,24 @@ def test_windows_open_when_and_for_as_long_as_the_stack_says(deployed):
         assert window.props["allowUnassociatedTargets"] is False and window.props["cutoff"] == 1
 
 
+def test_a_window_is_for_the_machines_of_its_patch_group(deployed):
+    of_groups = {group.tags["PatchGroup"] for group in deployed.of("autoscaling/group")}
+    aimed_at = [entry for target in deployed.of("ssm/maintenanceWindowTarget") for entry in target.props["targets"]]
+    assert {entry["key"] for entry in aimed_at} == {"tag:PatchGroup"}
+    assert {value for entry in aimed_at for value in entry["values"]} == of_groups
+
+
+def test_entries_of_network_acls_are_in_the_order_in_which_they_hold(deployed):
+    """The first that fits decides; and each says all of its range."""
+    for acl in deployed.of("ec2/networkAcl"):
+        for entries in (acl.props["ingress"], acl.props["egress"]):
+            numbers = [entry["ruleNo"] for entry in entries]
+            assert numbers == sorted(set(numbers)) and numbers[0] == 100
+            assert all(entry["fromPort"] <= entry["toPort"] for entry in entries)
+        actions = [entry["action"] for entry in acl.props["ingress"] if entry["cidrBlock"] == "0.0.0.0/0"]
+        assert actions == sorted(actions, reverse=True), "what is denied is denied before anything lets it in"
+
+
 def test_names_that_others_say_are_the_names(deployed, recording):
     (session,) = [d for d in deployed.of("ssm/document") if d.props["documentType"] == "Session"]
     hosts = recording.outputs["inventory"]["all"]["hosts"].values()
