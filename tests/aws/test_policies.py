@@ -322,6 +322,7 @@ MUTATIONS: dict[str, list[Mutation]] = {
         put("ec2/securityGroup", "tags.hybrid:runtime", "container", "firewall-vm-ledger"),
         put("ec2/securityGroup", "tags.hybrid:workload", "stranger", "firewall-vm-ledger"),
         drop(GROUP, "vm-tariffs-0"),
+        add("aws:autoscaling/group:Group", tags={"hybrid:workload": "web", "hybrid:runtime": "container"}),
         add(MACHINE, workload="web"),
         add(MACHINE, workload="ledger"),
         add(MACHINE, workload="stranger"),
