@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import testinfra
 
-from tests.image.conftest import HYGIENE, root_host, unclean
+from infra.machines.state import PROJECT
+from infra.targets.local.image_root import connection
+from tests.image.conftest import HYGIENE, RELEASE, root_host, unclean
 
 RULES = re.search(r"^for rule in (.*?); do", HYGIENE, re.MULTILINE | re.DOTALL)[1].replace("\\", "").split()
 KEY = "ssh-keygen -q -t ed25519 -N '' -f"
@@ -91,6 +97,21 @@ def test_an_image_without_a_machine_id_file_is_refused(copy_of):
     (root / "etc/machine-id").unlink()
     assert any(line.startswith("machine_identity: /etc/machine-id is missing") for line in
                unclean(root_host(root), "sealed"))  # fmt: skip
+
+
+def test_a_build_fails_where_something_is_left_that_sealing_does_not_know(copy_of, tmp_path):
+    root = copy_of("left")
+    root_host(root).check_output(f"mkdir -p /etc/ssl/private; {KEY} /etc/ssl/private/web.key")
+    play = {"hosts": "all", "gather_facts": False, "vars": {"ansible_pipelining": True}}
+    play["vars"] |= {"golden_image_name": "left", "golden_image_release": RELEASE}
+    seal = {"name": "hybrid.platform.golden_image", "tasks_from": "seal.yml"}
+    play["tasks"] = [{"ansible.builtin.import_role": seal}]
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+    (tmp_path / "inventory.yml").write_text(json.dumps({"all": {"hosts": {"left": connection(root)}}}))
+    command = [Path(sys.executable).parent / "ansible-playbook", "--inventory", tmp_path / "inventory.yml"]
+    done = subprocess.run([*command, tmp_path / "play.yml"], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 2, done.stdout
+    assert '"stdout_lines": ["private_keys: /etc/ssl/private/web.key"]' in done.stdout, done.stdout
 
 
 def test_a_machine_may_have_its_own_things_but_none_of_the_image(copy_of):
