@@ -8,7 +8,8 @@ DOCUMENTATION = r"""
 module: administrators
 short_description: Tell who administers a machine today, and how each of them can log in
 description:
-  - Root, the members of the groups that sudoers names, and the users that it names, also in C(sudoers.d).
+  - Root, the members of the groups that sudoers names, and the users that it names, also in C(sudoers.d) and by number.
+  - Somebody with neither password nor key is among them, too, since a certificate is a way in as well; root is not.
   - Changes nothing.
 options:
   root:
@@ -58,7 +59,7 @@ def sudoers_names(texts):
     users, groups, aliases, rules = set(), set(), {}, []
     for text in texts:
         for line in text.replace("\\\n", " ").splitlines():
-            line = line.split("#")[0].strip()
+            line = re.split(r"#(?!\d)", line)[0].strip()  # before digits it makes them the number of a user or group
             alias = re.match(r"User_Alias\s+(\w+)\s*=\s*(.+)", line)
             if alias:
                 aliases[alias[1]] = [name.strip() for name in alias[2].split(",")]
@@ -86,23 +87,25 @@ def has_key(root, home):
 
 
 def find(root):
-    """The administrators who can log in at all."""
+    """The administrators who may log in at all."""
     names, groups = sudoers_names(
         read_all([os.path.join(root, "etc/sudoers"), *sorted(glob.glob(os.path.join(root, "etc/sudoers.d/*")))])
     )
     passwords = {entry[0]: entry[1] for entry in fields(os.path.join(root, "etc/shadow"))}
-    members = {entry[0]: (entry[2], entry[3].split(",")) for entry in fields(os.path.join(root, "etc/group"))}
-    wanted_groups = {members[group][0] for group in groups if group in members}
-    names |= {name for group in groups if group in members for name in members[group][1]}
+    wanted_groups = set()
+    for name, _, gid, members in fields(os.path.join(root, "etc/group")):
+        if groups & {name, f"#{gid}"}:
+            wanted_groups.add(gid)
+            names |= set(members.split(","))
 
     found = {}
     for name, _, uid, gid, _, home, shell in fields(os.path.join(root, "etc/passwd")):
-        administers = uid == "0" or name in names or "ALL" in names or gid in wanted_groups
+        administers = uid == "0" or names & {name, f"#{uid}", "ALL"} or gid in wanted_groups
         if not administers or shell in NO_LOGIN:
             continue
         password = passwords.get(name, "!")
         ways = {"password": bool(password) and password[0] not in "!*", "key": has_key(root, home)}
-        if any(ways.values()):
+        if uid != "0" or any(ways.values()):
             found[name] = ways
     return found
 

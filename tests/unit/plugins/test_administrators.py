@@ -12,6 +12,8 @@ dot:x:1003:1003::/home/dot:/bin/bash
 eve:x:1004:27::/home/eve:/bin/bash
 app:x:1005:1005::/srv:/usr/sbin/nologin
 usr:x:1006:1006::/home/usr:/bin/bash
+num:x:1007:1007::/home/num:/bin/bash
+grp:x:1008:1008::/home/grp:/bin/bash
 """
 SHADOW = "".join(
     f"{name}:{'$y$x' if name not in ('root', 'bob') else '!'}:1:0::::\n"
@@ -25,12 +27,13 @@ def machine(tmp_path):
         (tmp_path / directory).mkdir(parents=True)
     (tmp_path / "etc/passwd").write_text(PASSWD)
     (tmp_path / "etc/shadow").write_text(SHADOW)
-    (tmp_path / "etc/group").write_text("sudo:x:27:ann\nops:x:99:app\n")
+    (tmp_path / "etc/group").write_text("sudo:x:27:ann\nops:x:99:app\nhands:x:98:grp\n")
     (tmp_path / "etc/sudoers").write_text(
         "Defaults env_reset\nUser_Alias STAFF = dot, bob\n%sudo ALL=(ALL:ALL) ALL\nSTAFF ALL = \\\n  ALL\n"
         "#usr ALL=ALL\n"
     )
     (tmp_path / "etc/sudoers.d/team").write_text("cid ALL=(root) /usr/bin/systemctl\n%ops ALL=ALL\n")
+    (tmp_path / "etc/sudoers.d/numbers").write_text("#1007 ALL=ALL\n%#98 ALL=ALL\n")
     for name in ("bob", "cid"):
         (tmp_path / f"home/{name}/.ssh/authorized_keys").write_text("ssh-ed25519 AAAA x\n")
     return tmp_path
@@ -38,9 +41,14 @@ def machine(tmp_path):
 
 def test_everyone_who_administers_is_found_however_the_right_was_given(call, machine):
     found = call(administrators, root=str(machine))["administrators"]
-    assert set(found) == {"ann", "bob", "cid", "dot", "eve"}
+    assert set(found) == {"ann", "bob", "cid", "dot", "eve", "num", "grp"}
     assert found["cid"] == {"password": True, "key": True}
     assert found["bob"] == {"password": False, "key": True}
+
+
+def test_somebody_who_may_come_by_a_certificate_is_one_and_a_root_without_a_way_in_is_none(call, machine):
+    found = call(administrators, root=str(machine))["administrators"]
+    assert found["num"] == {"password": False, "key": False} and "root" not in found
 
 
 def test_those_who_would_be_locked_out_without_passwords_are_named(call, machine):
