@@ -28,8 +28,8 @@ def test_every_class_in_use_has_its_plan(deployed, plan):
     assert wanted
     for compliance in wanted:
         rules = deployed.one("backup/plan", f"backup-{compliance.value}").props["rules"]
-        kept = [rule["lifecycle"]["deleteAfter"] for rule in rules]
-        assert kept == [schedule.keep_days for schedule in SCHEDULES[compliance]]
+        kept = [(rule["schedule"], rule["lifecycle"]["deleteAfter"]) for rule in rules]
+        assert kept == [(schedule.cron, schedule.keep_days) for schedule in SCHEDULES[compliance]]
 
 
 def test_backups_are_of_what_is_of_this_platform_and_in_its_class(deployed, plan):

@@ -3,6 +3,7 @@ rely on."""
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 
@@ -136,3 +137,136 @@ def test_aliases_of_keys_are_those_of_the_documents(deployed):
     }
     assert all(key.props["deletionWindowInDays"] == 30 for key in deployed.of("kms/key"))
     assert re.search(r"alias/reference-aws-prod/data", (CHECKOUT / "docs/aws.md").read_text())
+
+
+def refers(resource, *others) -> bool:
+    """Whether a resource waits for all of the others, as it does for whatever it names by id or ARN."""
+    return {other.urn for other in others} <= resource.depends_on
+
+
+def test_a_member_is_launched_from_its_own_template_as_its_own_workload(deployed):
+    for group in deployed.of("autoscaling/group"):
+        template = deployed.one("ec2/launchTemplate", group.name)
+        assert group.props["launchTemplate"] == {"id": f"LaunchTemplate-{group.name}", "version": "1"}
+        profile = deployed.one("iam/instanceProfile", f"vm-{group.tags['hybrid:workload']}")
+        assert refers(template, profile) and template.props["iamInstanceProfile"]["arn"].endswith(f"/{profile.name}")
+        # Two cannot hold one interface: the old one goes first. And the wait ends no sooner than the gate.
+        assert group.props["instanceMaintenancePolicy"] == {"minHealthyPercentage": 0, "maxHealthyPercentage": 100}
+        (hook,) = group.props["initialLifecycleHooks"]
+        assert group.props["waitForCapacityTimeout"] == f"{hook['heartbeatTimeout'] // 60:g}m"
+
+
+def test_a_sandboxed_node_brings_its_sandbox(deployed):
+    template = deployed.one("ec2/launchTemplate", "cluster-microvm")
+    parts = base64.b64decode(template.props["userData"]).decode()
+    for text in ("multipart/mixed", "runsc", "kind: NodeConfig", 'runtime_type = "io.containerd.runsc.v1"'):
+        assert text in parts, text
+    (bucket,) = [b.props["bucket"] for b in deployed.of("s3/bucket") if b.name == "packages"]
+    assert f"HYBRID_PACKAGES=https://{bucket}.s3.eu-central-1.amazonaws.com\n" in parts
+    for other in ("cluster-container", "cluster-spot"):
+        assert "userData" not in deployed.one("ec2/launchTemplate", other).props
+
+
+def test_pools_are_as_large_as_the_stack_says_and_of_the_clusters_version(deployed):
+    asked = config_of(deployed.stack)["cluster"]
+    for group in deployed.of("eks/nodeGroup"):
+        pool = group.name.removeprefix("cluster-")
+        settings = asked["spot_pool" if pool == "spot" else pool]
+        assert group.props["scalingConfig"] == {
+            "minSize": settings["min_nodes"],
+            "desiredSize": settings["min_nodes"],
+            "maxSize": settings["max_nodes"],
+        }
+        assert group.props["instanceTypes"] == settings["instance_types"]
+        assert (group.props["version"], group.props["releaseVersion"]) == (asked["version"], asked["node_release"])
+        assert group.props["launchTemplate"] == {"id": f"LaunchTemplate-{group.name}", "version": "1"}
+        assert group.props["labels"]["hybrid.platform/capacity"] == ("spot" if pool == "spot" else "on-demand")
+
+
+def test_the_cluster_brings_nothing_of_its_own_and_never_costs_six_times_as_much(deployed):
+    """Add-ons that EKS installs by itself are nobody's; and extended support is not slipped into."""
+    (cluster,) = deployed.of("eks/cluster")
+    assert cluster.props["bootstrapSelfManagedAddons"] is False
+    assert cluster.props["upgradePolicy"] == {"supportType": "STANDARD"}
+    assert cluster.props["zonalShiftConfig"] == {"enabled": True}
+    assert cluster.props["version"] == config_of(deployed.stack)["cluster"]["version"]
+    assert refers(cluster, deployed.one("ec2/securityGroup", "firewall-control-plane"))
+
+
+def test_clients_come_in_by_tls_and_leave_a_trace(deployed):
+    (balancer,), (listener,) = deployed.of("lb/loadBalancer"), deployed.of("lb/listener")
+    assert balancer.props["dropInvalidHeaderFields"] and balancer.props["desyncMitigationMode"] == "strictest"
+    assert balancer.props["accessLogs"]["enabled"] and "access-logs" in balancer.props["accessLogs"]["bucket"]
+    certificate = config_of(deployed.stack).get("ingress", {}).get("certificate_arn")
+    assert (
+        listener.props["port"] == (443 if certificate else 80) and listener.props.get("certificateArn") == certificate
+    )
+    first, *_ = deployed.of("lb/targetGroup")
+    assert refers(listener, balancer, first)
+    for alarm in deployed.of("cloudwatch/metricAlarm"):
+        if alarm.props["metricName"] == "HealthyHostCount":
+            name = alarm.name.removesuffix("-unhealthy")
+            wanted = {"LoadBalancer": "app/ingress/1", "TargetGroup": f"targetgroup/{name}/1"}
+            assert alarm.props["dimensions"] == wanted
+
+
+def test_what_is_written_down_goes_where_it_is_read(deployed):
+    """Flow logs, the trail and its filters, output of windows and of jobs: each into the log group that is ours."""
+    groups = {group.name: group for group in deployed.of("cloudwatch/logGroup")}
+    (flow,) = deployed.of("ec2/flowLog")
+    assert flow.props["logDestinationType"] == "cloud-watch-logs" and "iamRoleArn" in flow.props
+    assert refers(flow, groups["network-flows"]) and flow.props["logDestination"].endswith("/flows")
+    (trail,) = deployed.of("cloudtrail/trail")
+    assert refers(trail, groups["audit-trail"]) and trail.props["cloudWatchLogsGroupArn"].endswith("/trail:*")
+    for watched in deployed.of("cloudwatch/logMetricFilter"):
+        assert watched.props["logGroupName"] == groups["audit-trail"].props["name"]
+    for task in deployed.of("ssm/maintenanceWindowTask"):
+        output = task.props["taskInvocationParameters"]["runCommandParameters"]["cloudwatchConfig"]
+        assert output["cloudwatchOutputEnabled"] is True
+        assert output["cloudwatchLogGroupName"] == groups["observability-commands"].props["name"]
+    for project in deployed.of("codebuild/project"):
+        logs = project.props["logsConfig"]["cloudwatchLogs"]
+        assert (logs["status"], logs["groupName"]) == ("ENABLED", groups["observability-builds"].props["name"])
+        assert project.props["concurrentBuildLimit"] == 1, "two would write the same thing"
+
+
+def test_a_pipeline_builds_its_own_recipe_for_its_own_distribution(deployed):
+    for pipeline in deployed.of("imagebuilder/imagePipeline"):
+        kinds = ("imageRecipe", "distributionConfiguration")
+        assert refers(pipeline, *(deployed.one(f"imagebuilder/{kind}", pipeline.name) for kind in kinds))
+        assert refers(pipeline, deployed.one("imagebuilder/infrastructureConfiguration", "images-builder"))
+        for key, kind in (("imageRecipeArn", "image-recipe"), ("distributionConfigurationArn", "distribution-")):
+            assert f":{kind}" in pipeline.props[key]
+    (builder,) = deployed.of("imagebuilder/infrastructureConfiguration")
+    assert "-isolated-" in builder.props["subnetId"] and builder.props["terminateInstanceOnFailure"]
+
+
+def test_tasks_are_for_the_targets_of_their_window_by_the_role_for_it(deployed):
+    for task in deployed.of("ssm/maintenanceWindowTask"):
+        target = deployed.one("ssm/maintenanceWindowTarget", task.name.rpartition("-")[0])
+        (aimed_at,) = task.props["targets"]
+        assert aimed_at == {"key": "WindowTargetIds", "values": [f"MaintenanceWindowTarget-{target.name}"]}
+        assert task.props["windowId"] == target.props["windowId"]
+        assert refers(task, target, deployed.one("iam/role", "patching-window"))
+
+
+def test_who_is_paged_is_who_the_stack_names(deployed):
+    asked = config_of(deployed.stack)["observability"]
+    (subscription,) = deployed.of("sns/topicSubscription")
+    assert (subscription.props["protocol"], subscription.props["endpoint"]) == ("email", asked["alarm_email"])
+    (budget,) = deployed.of("budgets/budget")
+    assert budget.props["limitAmount"] == str(asked["monthly_budget_usd"])
+    told = {(n["notificationType"], n["comparisonOperator"], n["threshold"]) for n in budget.props["notifications"]}
+    assert told == {("ACTUAL", "GREATER_THAN", 80), ("FORECASTED", "GREATER_THAN", 100)}
+    assert {n["thresholdType"] for n in budget.props["notifications"]} == {"PERCENTAGE"}
+
+
+def test_what_is_kept_ends_and_versions_do_too(deployed):
+    config = config_of(deployed.stack)
+    for lifecycle in deployed.of("s3/bucketLifecycleConfiguration"):
+        rules = {rule["id"]: rule for rule in lifecycle.props["rules"]}
+        assert all(rule["status"] == "Enabled" for rule in rules.values())
+        assert rules["forget-old-versions"]["noncurrentVersionExpiration"] == {"noncurrentDays": 90}
+        logs = lifecycle.name in ("audit-trail", "ingress-access-logs")
+        assert ("expire" in rules) is logs
+        assert not logs or rules["expire"]["expiration"] == {"days": config["observability"]["log_days"]}
