@@ -142,6 +142,7 @@ def _output_of(child: subprocess.Popen[bytes]) -> Iterator[Any]:
 
 
 def main() -> None:
+    engine = os.getppid()  # before it hears of us: from then on it may be killed
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("engine", nargs="?", default="")
     arguments, _ = parser.parse_known_args()
@@ -155,7 +156,6 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     print(port, flush=True)
-    engine = os.getppid()
     # An engine that was killed tells nobody; its program would wait for an answer for ever.
     while not stopped.wait(timeout=1) and os.getppid() == engine:
         pass
