@@ -13,6 +13,7 @@ import pytest
 import yaml
 from recording import CHECKOUT, deploy
 
+from infra.targets.aws import SERVICES
 from policy.resources import Deployment, Resource
 
 HERE = CHECKOUT / "tests" / "aws" / "emulator"
@@ -37,6 +38,13 @@ def test_the_emulated_stack_talks_to_loopback_alone(runner):
     assert text.count("http://127.0.0.1:") == text.count("http") > 15
     for service in runner.TO_MINISTACK:
         assert json.loads(text)[0][service] == "http://127.0.0.1:4566"
+
+
+def test_no_service_that_the_platform_uses_is_asked_for_real():
+    """A service that is not told its endpoint asks AWS, with made-up keys."""
+    models = yaml.safe_load((CHECKOUT / "tests/aws/api_models.yaml").read_text())
+    called = {entry["call"].split()[0] for entry in models.values()}
+    assert called | {"sts"} <= set(SERVICES), "sts tells the provider whose account it is"
 
 
 def test_an_emulator_is_on_loopback_or_nowhere(plan):
