@@ -38,6 +38,8 @@ from toolchain.build import cache_directory  # noqa: E402
 MACHINES = ("debian-12-nspawn", "debian-13-nspawn", "debian-12-qemu", "debian-13-qemu")
 PROFILES = {"cis_level1_server": "CIS level 1 server", "anssi_bp28_intermediary": "ANSSI BP-028 intermediary"}
 STATES = ("stock", "hardened")
+# A virtual machine in software may take a minute to restart its sshd.
+PATIENCE = {"firewall_revert_after": 600, "hardening_sshd_revert_after": 600}
 
 # Debian 13's own package has no content for Debian 13 yet. Whatever it comes from, it is known by its digest.
 CONTENT = "ssg-debian=0.1.82-1"
@@ -95,7 +97,7 @@ def measure(machine: Machine) -> dict[str, Any]:
         found = {"stock": scan(machine, raw, "stock")}
         _say(machine, "harden")
         gateway = json.loads((machine.directory / "network.json").read_text())["gateway"]
-        (raw / "play.log").write_text(machine.play("harden.yml", firewall_management_sources=[gateway]))
+        (raw / "play.log").write_text(machine.play("harden.yml", firewall_management_sources=[gateway], **PATIENCE))
         # What a timer does within the first hour; the scan is of a machine that has been up for longer.
         machine.run("systemctl start aidecheck.service")
         found["hardened"] = scan(machine, raw, "hardened")

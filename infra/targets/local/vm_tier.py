@@ -87,6 +87,7 @@ class VmTier(pulumi.ComponentResource):
         variables: dict[str, Any] = {
             "firewall_management_sources": [context.gateway],
             "firewall_revert_after": 60 * context.patience,
+            "hardening_sshd_revert_after": 60 * context.patience,
             "firewall_allow": [{"port": port, "sources": sources} for port in workload.ports],
         }
         if workload.package == "postgresql":
