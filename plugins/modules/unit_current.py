@@ -29,9 +29,10 @@ options:
         elements: str
         required: true
       action:
-        description: How it takes new settings.
+        description:
+          - How it takes new settings. With V(daemon-reload) systemd itself does, whose unit is C(init.scope).
         type: str
-        choices: [restart, reload]
+        choices: [restart, reload, daemon-reload]
         default: restart
       start:
         description: Whether a unit that does not run is started. One that does not is otherwise left alone.
@@ -79,7 +80,7 @@ STAMPS = "/run/hybrid-unit-current"
 UNIT = {
     "name": {"type": "str", "required": True},
     "files": {"type": "list", "elements": "str", "required": True},
-    "action": {"type": "str", "choices": ["restart", "reload"], "default": "restart"},
+    "action": {"type": "str", "choices": ["restart", "reload", "daemon-reload"], "default": "restart"},
     "start": {"type": "bool", "default": False},
     "enabled": {"type": "bool", "default": False},
 }
@@ -113,8 +114,10 @@ def stamp(unit):
 
 def renew(module, unit, action):
     module.run_command(["systemctl", "daemon-reload"], check_rc=True)  # the files may be drop-ins of the unit itself
-    module.run_command(["systemctl", "reset-failed", unit["name"]])  # it may have died too often to be started again
-    module.run_command(["systemctl", action, unit["name"]], check_rc=True)
+    if action != "daemon-reload":
+        # It may have died too often to be started again.
+        module.run_command(["systemctl", "reset-failed", unit["name"]])
+        module.run_command(["systemctl", action, unit["name"]], check_rc=True)
     # Most kinds of service are taken for started before they have read their settings.
     if has_failed(show(module, unit["name"])):
         module.fail_json(msg=f"{unit['name']} does not run on its settings; journalctl --unit={unit['name']} tells why")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import os
+import re
 import shlex
 import socket
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
+import yaml
 
 GOOD = "vT7#qLm2!zRw9@Kd"
 ANOTHER = "nB4$wXe8?uJp1%Hs"
@@ -244,6 +250,23 @@ def test_nothing_runs_from_shared_memory_but_from_tmp(host):
         host.check_output(f"rm {directory}/dropped")
 
 
+# needrestart
+
+
+def test_whoever_updates_is_told_what_runs_on_replaced_files_and_nothing_is_restarted(host, name):
+    """At a terminal, too, where it would otherwise ask, and wait for an answer."""
+    if name == "bookworm":
+        pytest.skip("needrestart brings an assembler along there")
+    process = "systemctl show --property=MainPID --value rsyslog.service"
+    before = host.check_output(process)
+    update = "TERM=vt100 apt-get -qq install --reinstall --yes libestr0"
+    terminal = f"timeout 90 script --quiet --return --command '{update}' /dev/null < <(sleep 90 2>/dev/null)"
+    told = host.check_output(f"bash -c {shlex.quote(terminal)}")
+    after = host.check_output(process)
+    host.check_output("systemctl restart rsyslog.service")
+    assert "systemctl restart rsyslog.service" in told and before == after
+
+
 # packages
 
 
@@ -298,6 +321,19 @@ def test_weak_ciphers_and_exchanges_are_refused(host):
     for option in ("-o Ciphers=aes128-cbc", "-o KexAlgorithms=diffie-hellman-group14-sha1", "-o MACs=hmac-sha1"):
         cipher = "" if "Ciphers" in option else "-o Ciphers=aes256-ctr"
         assert "no matching" in host.run(ssh(f"{option} {cipher}")).stderr.lower(), option
+
+
+def test_who_tries_one_key_after_the_other_is_sent_away(come, tmp_path):
+    wrong = []
+    for number in range(3):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{tmp_path}/{number}"], check=True)
+        wrong += ["-i", f"{tmp_path}/{number}"]
+    stranger = copy.copy(come)
+    program, *right = come.command
+    stranger.command = [program, *wrong[:4], *right]
+    assert stranger("ann", "true").returncode == 0
+    stranger.command = [program, *wrong, *right]
+    assert "Too many authentication failures" in stranger("ann", "true").stderr
 
 
 def test_an_administrator_by_sudoers_d_still_comes_in(come):
@@ -378,6 +414,22 @@ def test_the_clock_is_kept(host, container):
         pytest.skip("the clock belongs to the host of this container")
     assert host.service("systemd-timesyncd.service").is_running
     assert "debian.pool.ntp.org" in host.check_output("timedatectl show-timesync --property=SystemNTPServers")
+
+
+# what does not apply
+
+
+def test_what_does_not_apply_is_told_with_its_reason(name, container, tmp_path):
+    directory = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
+    play = {"hosts": name, "gather_facts": False, "vars_files": [f"{directory}/vars/hardening.yml"]}
+    play["roles"] = ["hybrid.platform.hardening"]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    inventory = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "machines/inventory.yml"
+    command = [Path(sys.executable).parent / "ansible-playbook", "--inventory", inventory, "--tags", "none"]
+    told = subprocess.run([*command, tmp_path / "play.yml"], capture_output=True, text=True, check=True).stdout
+    controls = {"accounting", "apparmor", "auditd", "modules"} if container else set()
+    controls |= {"needrestart"} if name == "bookworm" else set()
+    assert set(re.findall(r'"(\w+): \w', told)) == controls, told
 
 
 # profiles

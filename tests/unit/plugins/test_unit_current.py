@@ -86,3 +86,13 @@ def test_check_mode_only_tells(call, systemd, tmp_path):
     directory = systemd("active", since=60)
     assert run(call, file, check=True)["renewed"] == ["a.service"]
     assert restarts(directory) == []
+
+
+def test_systemd_itself_takes_new_settings_once(call, systemd, tmp_path):
+    file = tmp_path / "a.conf"
+    file.touch()
+    directory = systemd("active", since=60)
+    units = [{"name": "init.scope", "files": [str(file)], "action": "daemon-reload"}]
+    assert [call(unit_current, units=units)["renewed"] for _ in range(2)] == [["init.scope"], []]
+    assert (directory / "calls").read_text().splitlines().count("daemon-reload") == 1
+    assert "init.scope" not in "".join(restarts(directory))
