@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 
 DNS = "10.96.0.10:53"
 """The cluster's, which every pod may ask."""
+
+NEEDS = {"ledger": "/readyz", "tariffs": "/price?currency=EUR"}
+"""What the public web service answers only with the help of which workload."""
+
+PROBED = 9
+"""Seconds: a probe may begin during a loss, take 3 s, be counted when all is well again, and be made good 3 s later."""
 
 _TRY = """
 import json, socket, sys
@@ -33,6 +40,27 @@ print(json.dumps(reached))
 def front_door(platform: PlatformUnderTest) -> str:
     """The address:port of the public web service, which every machine may use."""
     return urlsplit(platform.outputs["app_url"]).netloc
+
+
+def works(platform: PlatformUnderTest, path: str) -> bool:
+    """Whether the public web service answers as it should."""
+    try:
+        return platform.request(path, timeout=5).status == 200
+    except OSError:
+        return False
+
+
+def serves(platform: PlatformUnderTest) -> bool:
+    """Wait until the public web service does everything, and goes on doing it."""
+
+    def all_works() -> bool:
+        return all(works(platform, path) for path in NEEDS.values())
+
+    if not platform.comes_true(all_works, seconds=180):
+        return False
+    # The cluster may still take the service away for what it was like before.
+    time.sleep(platform.limit(PROBED))
+    return platform.comes_true(all_works)
 
 
 def from_machine(platform: PlatformUnderTest, machine: str, *targets: str) -> dict[str, bool]:

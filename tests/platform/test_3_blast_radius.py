@@ -15,13 +15,12 @@ from infra.insight.measure import groups_of, sample
 from infra.insight.probes import compare, probes
 from infra.machines import supervisor
 from infra.machines.state import PROJECT, State
-from tests.platform.reach import DNS, from_machine, from_workload, front_door
+from tests.platform.reach import DNS, NEEDS, from_machine, from_workload, front_door, serves, works
 
 EVIDENCE = PROJECT / "build/evidence/blast-radius"
 NOBODY = "10.244.255.250:8081"
 # What a user of the web service sees of the workload that it needs.
 PORTS = {"ledger": 5432, "tariffs": 7070}
-NEEDS = {"ledger": "/readyz", "tariffs": "/price?currency=EUR"}
 
 
 @pytest.fixture
@@ -95,13 +94,6 @@ def answers(platform, workload):
     return any(status["started"] for pod in pods for status in pod["status"].get("containerStatuses", ()))
 
 
-def works(platform, path):
-    try:
-        return platform.request(path, timeout=5).status == 200
-    except OSError:
-        return False
-
-
 @pytest.mark.parametrize("machine", ["tariffs-0", "ledger-0", "cluster-0"])
 def test_a_lost_machine_takes_down_what_was_predicted_and_nothing_else(platform, estate, machine):
     predicted = loss(estate, machine)
@@ -130,8 +122,7 @@ def test_a_lost_machine_takes_down_what_was_predicted_and_nothing_else(platform,
         assert (down, cut_off) == (list(predicted.down), list(predicted.cut_off))
     finally:
         platform.up()
-    for path in NEEDS.values():
-        assert platform.comes_true(lambda path=path: works(platform, path), seconds=180), path
+    assert serves(platform)
     assert all(answers(platform, workload) for workload in estate.workloads)
 
 

@@ -14,14 +14,11 @@ from infra.machines import supervisor
 from infra.machines.config import MachineConfig
 from infra.machines.state import PROJECT
 from infra.targets.local.golden_image import image_digest, image_directory
+from tests.platform.reach import serves
 
 
 def eventually(platform, what, check, seconds=90):
     assert platform.comes_true(check, seconds), f"not within {platform.limit(seconds)} s: {what}"
-
-
-def serves(platform):
-    return platform.request("/readyz", timeout=3).status == 200
 
 
 def booted(host):
@@ -34,7 +31,7 @@ def booted(host):
 
 @pytest.fixture(scope="module")
 def entry(platform):
-    eventually(platform, "the web service is ready", lambda: serves(platform))
+    assert serves(platform)
     made = platform.request("/entries", {"account": "life", "amount": 41.5, "currency": "EUR"})
     assert made.status in (200, 201), made
     return made.body
@@ -87,7 +84,7 @@ def test_an_edited_role_shows_as_an_update_of_the_runs_that_use_it(platform):
 def test_a_killed_pod_comes_back(platform, entry):
     before = {pod["metadata"]["name"] for pod in platform.objects("pods", "--namespace", "web")}
     platform.kubectl("delete", "pods", "--namespace", "web", "--all", "--now")
-    eventually(platform, "the web service answers again", lambda: serves(platform))
+    assert serves(platform)
     after = {pod["metadata"]["name"] for pod in platform.objects("pods", "--namespace", "web")}
     assert not before & after
 
@@ -162,13 +159,13 @@ def test_data_survives_a_new_image_of_the_database_machine(platform, entry, newe
     assert all("ledger" in name or "postgresql" in name for name in changed), changed
     platform.up()
     assert platform.host("ledger-0").run(has_the_mark).succeeded, "the machine does not run from the new image"
-    eventually(platform, "the web service is ready", lambda: serves(platform))
+    assert serves(platform)
     assert entry in entries(platform)
 
 
 def test_data_survives_replacing_the_resource_of_its_disk(platform, entry):
     platform.up("--replace", platform.urn("ledger-0-data"))
-    eventually(platform, "the web service is ready", lambda: serves(platform))
+    assert serves(platform)
     assert entry in entries(platform)
 
 

@@ -84,7 +84,8 @@ def test_a_suggestion_of_lynis_without_a_reason_against_it_is_a_fault(measured):
     assert scores.faults(measured, None, WAIVERS, {"NEW-1000": "a test"}) == []
 
 
-def test_an_error_of_the_scanner_is_no_pass(measured):
+def test_an_error_of_the_scanner_is_no_pass_unless_it_is_waived(measured):
+    assert scores.faults(with_rule(measured, "waived", "error error"), None, WAIVERS, {}) == []
     found = scores.faults(with_rule(measured, "strange", "pass error"), None, WAIVERS, {})
     assert found == ["debian-13-nspawn: strange ended as error"]
 

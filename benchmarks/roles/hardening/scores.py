@@ -183,14 +183,16 @@ def faults(
     """Why a measurement is not good enough."""
     found = []
     waivers = waived_on(measured["machine"], waivers)
+    waived = {waiver["rule"] for waiver in waivers}
     for profile, result in measured["profiles"].items():
         failed = outcomes(result, "fail")
         before = recorded["profiles"][profile] if recorded else {"hardened": 0, "rules": {}}
         asked = {"profile": PROFILES[profile], "score": result["hardened"], "failed": failed}
         found += score_faults(asked, waivers, before["hardened"])
         found += [f"{rule} passed before and fails after" for rule in failed if result["rules"][rule] == "pass fail"]
-        broken = {rule: both.split()[1] for rule, both in result["rules"].items()}
-        found += [f"{rule} ended as {end}" for rule, end in broken.items() if end in ("error", "unknown")]
+        ends = {rule: both.split()[1] for rule, both in result["rules"].items()}
+        broken = [rule for rule, end in ends.items() if end in ("error", "unknown")]
+        found += [f"{rule} ended as {ends[rule]}" for rule in broken if rule not in waived]
         fell = [rule for rule in failed if before["rules"].get(rule, "").endswith(" pass")]
         found += [f"{rule} passed after hardening when it was recorded, and fails now" for rule in fell]
     if recorded and measured["lynis"]["hardened"]["score"] < recorded["lynis"]["hardened"]["score"]:

@@ -383,6 +383,20 @@ def test_redirects_are_not_believed_and_nothing_is_forwarded(host):
             assert host.check_output(f"cat /proc/sys/{parameter}") == value, parameter
 
 
+def test_no_other_file_has_the_last_word_when_the_machine_boots(host):
+    file, last = "", {}
+    for line in host.check_output("/usr/lib/systemd/systemd-sysctl --cat-config").splitlines():
+        if line.startswith("# /"):
+            file = line[2:]
+        elif "=" in line and not line.startswith("#"):
+            parameter, _, value = line.partition("=")
+            last[parameter.strip().removeprefix("-").replace("/", ".")] = (file, value.strip())
+    ours = "/etc/sysctl.d/90-hardening.conf"
+    assert last["fs.protected_fifos"] == (ours, "2")
+    written = host.check_output(f"sed -En 's/^-?([^# =]+) *=.*/\\1/p' {ours}").replace("/", ".").split()
+    assert {name: last[name] for name in written if last[name][0] != ours} == {}
+
+
 def test_the_kernel_hides_its_addresses(host, container):
     if container:
         pytest.skip("the parameters that are not of the network belong to the host of this container")
