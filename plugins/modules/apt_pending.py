@@ -1,15 +1,18 @@
 #!/usr/bin/python
 # Apache-2.0 (see LICENSE)
-"""Tell which updates apt has for a machine, and which of them a scope selects."""
+"""Tell which updates apt has for a machine, fetch those that a scope selects, and tell which CVEs they close."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: apt_pending
-short_description: Tell which updates are pending, and which of them a scope selects
+short_description: Tell which updates are pending, and fetch those that a scope selects
 description:
-  - Reads apt's cache and changes nothing. Refresh the cache before, or a stale one reads as nothing to do.
+  - Refreshes apt's lists, also in check mode, because stale ones would read as nothing to do. A repository that cannot
+    be reached, or that has no valid signature, is a failure.
   - Held packages, excluded ones and updates that are still being phased in are listed but never selected.
+  - Fetches what is selected, so that a package which cannot be had is a failure before anything changes, and reads
+    which CVEs it closes from the changelogs inside. In check mode nothing is fetched.
 options:
   scope:
     description:
@@ -28,6 +31,10 @@ options:
     type: list
     elements: str
     default: []
+  lock_timeout:
+    description: Seconds to wait for another package run.
+    type: int
+    default: 300
 author: The hybrid platform authors
 """
 
@@ -49,11 +56,26 @@ selected:
   returned: always
   type: list
   elements: dict
+closed:
+  description: The CVEs that each selected update closes, by package.
+  returned: always
+  type: dict
+unread:
+  description: Selected packages whose changelog could not be read, or was not fetched.
+  returned: always
+  type: list
+  elements: str
 """
 
 import fnmatch
+import glob
+import gzip
+import os
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ..module_utils.apt_install import apt_install, why
+from ..module_utils.changelogs import changelog_paths, cves_between
 
 
 def is_security(version):
@@ -89,25 +111,44 @@ def why_left(name, held, phasing, parameters):
 
 
 def pending(cache, held, phasing, parameters):
-    """One entry for each installed package that has an update in the scope."""
-    entries = []
+    """One entry for each installed package that has an update in the scope, and apt's version of it."""
+    found = []
     for package in cache:
         if not package.is_installed:
             continue
         chosen = choose(parameters["scope"], package.installed, package.candidate, package.versions)
         if chosen is None:
             continue
-        entries.append(
-            {
-                "name": package.shortname,
-                "full_name": package.fullname,
-                "from": package.installed.version,
-                "to": chosen.version,
-                "security": is_security(chosen),
-                "left": why_left(package.shortname, held(package), phasing(package, chosen), parameters),
-            }
-        )
-    return sorted(entries, key=lambda entry: entry["full_name"])
+        entry = {
+            "name": package.shortname,
+            "full_name": package.fullname,
+            "from": package.installed.version,
+            "to": chosen.version,
+            "security": is_security(chosen),
+            "left": why_left(package.shortname, held(package), phasing(package, chosen), parameters),
+        }
+        found.append((entry, chosen))
+    return sorted(found, key=lambda one: one[0]["full_name"])
+
+
+def package_file(archives, name, version):
+    """Where the package lies: among those that apt has fetched, or in a repository of this machine, read in place."""
+    if version.uri and version.uri.startswith("file:"):
+        return version.uri[len("file:") :].replace("//", "/")
+    escaped = version.version.replace(":", "%3a")
+    return next(iter(glob.glob(os.path.join(archives, f"{name}_{glob.escape(escaped)}_*.deb"))), None)
+
+
+def changelog_of(file, name):
+    """The changelog inside a package, or None."""
+    import apt_inst
+
+    for path in changelog_paths(name):
+        try:
+            return gzip.decompress(apt_inst.DebFile(file).data.extractdata(path)).decode(errors="replace")
+        except LookupError:
+            continue
+    return None
 
 
 def main():
@@ -116,6 +157,7 @@ def main():
             "scope": {"type": "str", "choices": ["all", "security", "named"], "default": "all"},
             "packages": {"type": "list", "elements": "str", "default": []},
             "exclude": {"type": "list", "elements": "str", "default": []},
+            "lock_timeout": {"type": "int", "default": 300},
         },
         supports_check_mode=True,
     )
@@ -124,6 +166,11 @@ def main():
         import apt_pkg
     except ImportError:
         module.fail_json(msg=missing_required_lib("python3-apt"))
+    wait = f"DPkg::Lock::Timeout={module.params['lock_timeout']}"
+    command = ["apt-get", "update", "-qq", "-o", "APT::Update::Error-Mode=any", "-o", wait]
+    code, out, err = module.run_command(command)
+    if code:
+        module.fail_json(msg=f"apt cannot refresh its lists: {why(out, err)}")
     cache = apt.Cache()
     depcache = cache._depcache
 
@@ -137,8 +184,29 @@ def main():
             return True
         return hasattr(depcache, "phasing_applied") and depcache.phasing_applied(package._pkg)
 
-    entries = pending(cache, held, phasing, module.params)
-    module.exit_json(changed=False, pending=entries, selected=[entry for entry in entries if entry["left"] is None])
+    def is_newer(version, old):
+        return apt_pkg.version_compare(version, old) > 0
+
+    found = pending(cache, held, phasing, module.params)
+    selected = [(entry, version) for entry, version in found if entry["left"] is None]
+    result = {"pending": [entry for entry, _ in found], "selected": [entry for entry, _ in selected]}
+    if selected and not module.check_mode:
+        wanted = [f"{entry['full_name']}={entry['to']}" for entry, _ in selected]
+        excluded = [entry["name"] for entry, _ in found if entry["left"] == "excluded"]
+        out, fault = apt_install(module, wanted, excluded, module.params["lock_timeout"], "--download-only")
+        if fault:
+            module.fail_json(msg=fault, output=out, **result)
+
+    closed, unread = {}, []
+    archives = apt_pkg.config.find_dir("Dir::Cache::archives")
+    for entry, version in selected:
+        file = package_file(archives, entry["name"], version)
+        changelog = changelog_of(file, entry["name"]) if file else None
+        if changelog is None:
+            unread.append(entry["name"])
+        else:
+            closed[entry["name"]] = cves_between(changelog, entry["from"], is_newer)
+    module.exit_json(changed=False, **result, closed=closed, unread=sorted(unread))
 
 
 if __name__ == "__main__":

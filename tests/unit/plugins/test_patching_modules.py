@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from plugins.modules import apt_apply, apt_pending, closed_cves, patch_preflight, patch_state
+from plugins.module_utils import apt_install, changelogs
+from plugins.modules import apt_pending, patch_preflight, patch_state
 
 
 @dataclass(order=True)
@@ -50,16 +51,16 @@ def test_what_is_left_says_why(held, phasing, scope, why):
 
 
 def test_kept_packages_are_pinned_after_the_machines_own_preferences():
-    text = apt_apply.preferences(["a", "gone"], {"a": "1.0"}, "Package: x\nPin: release a=stable\nPin-Priority: 1\n")
+    text = apt_install.preferences(["a", "gone"], {"a": "1.0"}, "Package: x\nPin: release a=stable\nPin-Priority: 1\n")
     assert text.startswith("Package: x\n") and "Package: a\nPin: version 1.0\nPin-Priority: 1001\n" in text
     assert "gone" not in text
 
 
 def test_a_failure_of_apt_names_the_dependencies_that_are_not_met():
     unmet = "practice-needs : Depends: practice-excluded (>= 1.1) but 1.0 is to be installed"
-    told = apt_apply.why(f"Building dependency tree...\n {unmet}\n", "E: Unable to correct problems.\n")
+    told = apt_install.why(f"Building dependency tree...\n {unmet}\n", "E: Unable to correct problems.\n")
     assert told == f"{unmet}; E: Unable to correct problems."
-    assert apt_apply.why("nothing else was said\n", "") == "nothing else was said"
+    assert apt_install.why("nothing else was said\n", "") == "nothing else was said"
 
 
 CHANGELOG = """demo (1.2-1) stable; urgency=medium
@@ -84,9 +85,19 @@ def test_only_entries_newer_than_the_installed_version_count():
     def newer(version, old):
         return version > old
 
-    assert closed_cves.cves_between(CHANGELOG, "1.0-1", newer) == ["CVE-2026-22222", "CVE-2026-33333"]
-    assert closed_cves.cves_between(CHANGELOG, "1.1-1", newer) == ["CVE-2026-33333"]
-    assert closed_cves.cves_between(CHANGELOG, "1.2-1", newer) == []
+    assert changelogs.cves_between(CHANGELOG, "1.0-1", newer) == ["CVE-2026-22222", "CVE-2026-33333"]
+    assert changelogs.cves_between(CHANGELOG, "1.1-1", newer) == ["CVE-2026-33333"]
+    assert changelogs.cves_between(CHANGELOG, "1.2-1", newer) == []
+
+
+def test_a_package_is_found_among_the_fetched_and_in_a_repository_of_the_machine(tmp_path):
+    fetched = tmp_path / "demo_1%3a1.0+b1_amd64.deb"
+    fetched.touch()
+    version = SimpleNamespace(version="1:1.0+b1", uri="http://127.0.0.1/pool/demo_1.0+b1_amd64.deb")
+    assert apt_pending.package_file(str(tmp_path), "demo", version) == str(fetched)
+    assert apt_pending.package_file(str(tmp_path), "dem", version) is None
+    local = SimpleNamespace(version="1.0", uri="file:/srv//pool/demo_1.0_all.deb")
+    assert apt_pending.package_file(str(tmp_path), "demo", local) == "/srv/pool/demo_1.0_all.deb"
 
 
 def test_a_process_on_replaced_code_is_seen_and_one_on_deleted_data_is_not():
