@@ -65,10 +65,13 @@ class PlatformUnderTest:
     def environment(self) -> dict[str, str]:
         return os.environ | {"HYBRID_PLATFORM_STATE": str(self.state)}
 
-    def pulumi(self, *arguments: str, check: bool = True) -> str:
+    def command(self, *arguments: str) -> list[str]:
+        """Pulumi's command line for this platform."""
         command = [str(PROJECT / ".tools/bin/pulumi"), *arguments, "--stack", "local", "--non-interactive"]
-        if arguments[0] in ("up", "preview", "refresh"):
-            command += DRIVER
+        return [*command, *DRIVER] if arguments[0] in ("up", "preview", "refresh") else command
+
+    def pulumi(self, *arguments: str, check: bool = True) -> str:
+        command = self.command(*arguments)
         done = subprocess.run(
             command, cwd=PROJECT, env=self.environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
         )
@@ -180,8 +183,7 @@ def platform(request: pytest.FixtureRequest) -> Iterator[PlatformUnderTest]:
         under_test.down()
     # Shown as it comes: bringing it up takes minutes, the first time many.
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        command = [str(PROJECT / ".tools/bin/pulumi"), "up", "--yes", "--skip-preview", "--suppress-outputs"]
-        command += ["--stack", "local", "--non-interactive", *DRIVER]
+        command = under_test.command("up", "--yes", "--skip-preview", "--suppress-outputs")
         code = subprocess.run(command, cwd=PROJECT, env=under_test.environment, stdin=subprocess.DEVNULL).returncode
     try:
         if code != 0:

@@ -12,7 +12,7 @@ import pytest
 
 from infra.machines import supervisor
 from infra.machines.config import MachineConfig
-from infra.machines.state import PROJECT
+from infra.machines.state import PROJECT, State
 from infra.targets.local.golden_image import image_digest, image_directory
 from tests.platform.reach import serves
 
@@ -182,15 +182,7 @@ def helpers_of_pulumi(platform):
 def test_an_up_that_was_killed_is_continued_by_the_next(platform, entry):
     directory = platform.machine_directory("tariffs-0")
     supervisor.stop(directory)
-    command = [
-        str(PROJECT / ".tools/bin/pulumi"),
-        "up",
-        "--yes",
-        "--skip-preview",
-        "--stack",
-        "local",
-        "--non-interactive",
-    ]
+    command = platform.command("up", "--yes", "--skip-preview")
     with subprocess.Popen(command, cwd=PROJECT, env=platform.environment, stdout=subprocess.DEVNULL) as process:
         eventually(platform, "the machine is being started", lambda: supervisor.is_running(directory))
         assert list(helpers_of_pulumi(platform))
@@ -199,3 +191,16 @@ def test_an_up_that_was_killed_is_continued_by_the_next(platform, entry):
     platform.clear_dead_locks()
     platform.up()
     assert json.loads(platform.pulumi("preview", "--json"))["changeSummary"].keys() == {"same"}
+
+
+def test_a_data_disk_that_was_deleted_is_made_anew_with_all_that_depends_on_it(platform, entry):
+    assert entry in entries(platform)
+    supervisor.stop(platform.machine_directory("ledger-0"))
+    State(platform.state).data_disk("ledger-0").unlink()
+    refreshed = platform.pulumi("refresh", "--yes", "--skip-preview")
+    assert "deleted" in refreshed and "ledger-0-data" in refreshed
+    platform.up()
+    assert serves(platform)
+    assert entries(platform) == [], "the rows were on the disk"
+    made = platform.request("/entries", {"account": "life", "amount": 1, "currency": "EUR"})
+    assert made.body in entries(platform)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"hybrid.platform/workloads/internal/service"
@@ -89,14 +90,21 @@ func verifyFull(host, caFile string) (*tls.Config, error) {
 // Close gives the connections back.
 func (l *Ledger) Close() { l.pool.Close() }
 
-// Ready asks the database itself.
+// Ready asks the database itself. One that was made anew while this process runs is given its table.
 func (l *Ledger) Ready(ctx context.Context) error {
 	if !l.migrated.Load() {
 		return errors.New("the ledger's table is not there yet")
 	}
 	_, err := l.pool.Exec(ctx, "SELECT FROM entries LIMIT 1")
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == undefinedTable {
+		return l.migrate(ctx)
+	}
 	return err
 }
+
+// undefinedTable is what PostgreSQL calls it (Appendix A of its documentation).
+const undefinedTable = "42P01"
 
 // Two replicas that start together would both find no table: the lock lets one go first.
 const migration = `
@@ -118,7 +126,9 @@ func (l *Ledger) migrate(ctx context.Context) error {
 		_, err := tx.Exec(ctx, migration)
 		return err
 	})
-	l.migrated.Store(err == nil)
+	if err == nil {
+		l.migrated.Store(true)
+	}
 	return err
 }
 

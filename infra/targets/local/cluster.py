@@ -63,7 +63,7 @@ class Cluster(pulumi.ComponentResource):
                 image=image,
                 memory=memory,
                 cpu=float(os.cpu_count() or 1),
-                data_disk=self.data_disk.path if self.data_disk else "",
+                data_disk=self.data_disk,
                 kubernetes_node=True,
             ),
             pulumi.ResourceOptions(parent=self, depends_on=[context.network]),

@@ -22,9 +22,14 @@ DELETE_BEFORE_REPLACE = False
 
 
 class DataDisk(Resource, module="local", name="DataDisk"):
-    """Sparse; it can grow in place and refuses to shrink. Deleted only with its workload."""
+    """Sparse; it can grow in place and refuses to shrink. Deleted only with its workload.
+
+    Attributes:
+        owner: another one means that the disk may be new and empty: the machine has to be made anew around it.
+    """
 
     path: pulumi.Output[str]
+    owner: pulumi.Output[str]
 
     def __init__(self, name: str, path: str, size: int, opts: pulumi.ResourceOptions | None = None) -> None:
         inputs = {"name": name, "path": path, "size": size, "owner": None}

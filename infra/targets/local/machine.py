@@ -27,7 +27,7 @@ from infra.machines.seed import prepare_seed
 from infra.machines.state import PROJECT, State, state, write_atomically
 from infra.targets.local.dynamic import ModuleProvider, Values
 
-REPLACE_ON = ("image", "driver", "address", "data_disk", "authorized_key", "kubernetes_node")
+REPLACE_ON = ("image", "driver", "address", "data_disk", "data_disk_owner", "authorized_key", "kubernetes_node")
 BOOT_WITHIN = 120.0
 
 

@@ -57,7 +57,7 @@ class VmTier(pulumi.ComponentResource):
                 image=self._image(workload),
                 memory=workload.resources.memory + OS_RESERVE,
                 cpu=workload.resources.cpu,
-                data_disk=disk.path if disk else "",
+                data_disk=disk,
             ),
             pulumi.ResourceOptions(parent=self, depends_on=[self._context.network]),
         )
@@ -131,7 +131,7 @@ def machine_inputs(
     image: GoldenImage,
     memory: int,
     cpu: float,
-    data_disk: pulumi.Input[str] = "",
+    data_disk: DataDisk | None = None,
     kubernetes_node: bool = False,
 ) -> dict[str, Any]:
     return {
@@ -143,7 +143,8 @@ def machine_inputs(
         "gateway": context.gateway,
         "memory": memory,
         "cpu": cpu,
-        "data_disk": data_disk,
+        "data_disk": data_disk.path if data_disk else "",
+        "data_disk_owner": data_disk.owner if data_disk else "",
         "kubernetes_node": kubernetes_node,
         "authorized_key": context.ssh_key.public_key,
     }

@@ -48,7 +48,7 @@ class Workloads(pulumi.ComponentResource):
                 "cluster_workloads": [self._manifest(name, workload) for name, workload in self._elastic.items()],
             },
             # A new database disk means a new authority, whose certificate the callers hold.
-            [cluster.machine.instance_id, *(disk.id for disk in vm_tier.data_disks.values())],
+            [cluster.machine.instance_id, *(disk.owner for disk in vm_tier.data_disks.values())],
             pulumi.ResourceOptions(parent=self, depends_on=[cluster.bound, *vm_tier.playbooks]),
         )
         self.register_outputs({})
