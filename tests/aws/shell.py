@@ -32,13 +32,14 @@ class Machine:
 
     Attributes:
         home: in place of /opt/hybrid.
+        run_directory: in place of /run/hybrid.
         called: the calls of stand-ins, in order.
     """
 
     def __init__(self, scratch: Path) -> None:
         self.home, self.programs, self._notes = scratch / "home", scratch / "bin", scratch / "notes"
-        self._run = scratch / "run"
-        for directory in (self.home, self.programs, self._run):
+        self.run_directory = scratch / "run"
+        for directory in (self.home, self.programs, self.run_directory):
             directory.mkdir()
         self._notes.touch()
 
@@ -55,7 +56,7 @@ class Machine:
         return f'echo "{call}" >>{self._notes}'
 
     def run(self, script: str) -> int:
-        here = script.replace("/opt/hybrid", str(self.home)).replace("/run/hybrid", str(self._run))
+        here = script.replace("/opt/hybrid", str(self.home)).replace("/run/hybrid", str(self.run_directory))
         environment = {"PATH": f"{self.programs}:/usr/bin:/bin"}
         return subprocess.run(["bash", "-c", here], env=environment, capture_output=True, text=True).returncode
 

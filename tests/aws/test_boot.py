@@ -154,6 +154,19 @@ def test_a_bundle_is_unpacked_only_if_it_is_the_one_that_was_deployed(is_whole, 
     assert (code == 0) is is_whole is (machine.home / "bundle/ansible.cfg").exists()
 
 
+@pytest.mark.parametrize("code", [0, 1])
+def test_passwords_are_handed_to_the_play_and_stay_nowhere_even_if_it_fails(code, machine, tmp_path):
+    seen = tmp_path / "seen.json"
+    given = machine.run_directory / "variables.json"
+    (machine.home / "bundle").mkdir()
+    machine.program(machine.home / "ansible/bin/ansible-playbook", f"cp {given} {seen}; exit {code}")
+    stand_ins = "aws() { :; }\npasswords() { echo '{\"postgresql_users\": []}'; }\npublish_authority() { :; }\n"
+    settings = "HYBRID_REGION=r HYBRID_BUCKET=b HYBRID_WORKLOAD=ledger HYBRID_MEMBER=ledger-0\n"
+    assert machine.run(f"{settings}{library()}\n{stand_ins}play playbooks/vm_tier.yml") == code
+    assert json.loads(seen.read_text()) == {"postgresql_users": []}
+    assert not given.exists()
+
+
 # Builds of images
 
 
@@ -170,6 +183,7 @@ def test_a_build_makes_the_image_of_the_bundle(machine, prod):
     *steps, played = machine.called
     assert steps == ["use_package_snapshot", "install_agents", "install_ansible", "fetch_bundle"]
     assert " playbooks/golden_image.yml " in played and "golden_image_release=debian-13" in played
+    assert "169.254.169.123" in played, "the tier has no way to any other clock"
     assert not (machine.home / "bundle").exists()
 
 

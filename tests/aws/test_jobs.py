@@ -109,6 +109,29 @@ def test_the_jobs_scripts_parse(deployed):
         check_shell(command)
 
 
+def test_the_snapshot_has_every_package_that_roles_of_the_tier_install():
+    """By name, not only as another's dependency. The server of PostgreSQL's version comes with `postgresql`."""
+    text = (CHECKOUT / "infra/targets/aws/jobs/packages.txt").read_text()
+    snapshot = {line for line in text.splitlines() if not line.startswith("#")}
+    of = {role: variables_of(role) for role in ("golden_image", "hardening", "postgresql")}
+    controls = of["hardening"]["__hardening_packages_by_control"].values()
+    wanted = {name for names in controls if isinstance(names, list) for name in names}
+    # Those that a control leaves out where another service does the same.
+    wanted |= {"rsyslog", "logrotate", "systemd-timesyncd"}
+    wanted |= {*of["golden_image"]["__golden_image_base_packages"], *of["golden_image"]["golden_image_kernel_packages"]}
+    wanted |= {name for name in of["postgresql"]["__postgresql_packages"] if "{{" not in name}
+    for tasks in (CHECKOUT / "roles").glob("*/tasks/install.yml"):
+        named = [task.get("ansible.builtin.apt", {}).get("name") for task in yaml.safe_load(tasks.read_text())]
+        wanted |= {name for names in named if isinstance(names, list) for name in names}
+    assert len(wanted) > 30
+    assert wanted - snapshot == set()
+
+
+def variables_of(role):
+    files = [CHECKOUT / "roles" / role / folder / "main.yml" for folder in ("defaults", "vars")]
+    return {k: v for file in files if file.exists() for k, v in (yaml.safe_load(file.read_text()) or {}).items()}
+
+
 def test_packages_lie_where_apt_asks_for_them():
     """apt writes a plus as %2b, in what it lists and in what it asks for; S3 decodes the latter."""
     script = (CHECKOUT / "infra/targets/aws/jobs/packages.sh").read_text()

@@ -72,6 +72,13 @@ def test_a_machine_reboots_in_its_window_only(deployed, recording):
     assert {variables["patching_reboot"] for variables in hosts.values()} == {"never"}
 
 
+def test_a_database_that_nobody_could_take_over_is_patched_all_the_same(recording):
+    """The role refuses such a primary unless its downtime is allowed, and a window is where it is."""
+    hosts = recording.outputs["inventory"]["all"]["hosts"].values()
+    databases = [variables for variables in hosts if variables["workload_package"] == "postgresql"]
+    assert databases and all(variables["patching_allow_downtime"] is True for variables in databases)
+
+
 def plays(deployed):
     return [d for d in deployed.of("ssm/document") if d.props["documentType"] == "Command"]
 

@@ -68,6 +68,8 @@ def inventory(
                 # Patched by itself, a machine leaves its reboot to SSM (boot/play.sh).
                 "patching_reboot": "never",
                 "patching_evidence_directory": "/var/log/hybrid/patching",
+                # Amazon's, on every instance's own link; the tier has no way to any other.
+                "hardening_time_servers": ["169.254.169.123"],
                 "password_callers": list(password_callers(plan, workload)),
                 # Nobody comes by SSH; the role wants a source, and this one is the machine itself.
                 "firewall_management_sources": ["127.0.0.1"],
@@ -92,6 +94,8 @@ def database_variables(plan: Plan, workload: str, sources: Sequence[str]) -> dic
         "postgresql_ca_destination": "/opt/hybrid/authority.pem",
         "postgresql_clients": [source if "/" in source else f"{source}/32" for source in sources],
         "postgresql_databases": databases(workload, callers),
+        # Each member is a primary by itself, so its window is its downtime.
+        "patching_allow_downtime": True,
     }
 
 

@@ -95,14 +95,15 @@ play() {
     shift
     # In a new platform it is written while the first machines boot.
     try 1800 aws s3 cp --only-show-errors "s3://$HYBRID_BUCKET/inventory/$HYBRID_WORKLOAD.json" "$inventory"
-    passwords "$inventory" >"$variables"
     (
         cd "$hybrid_home/bundle"
         flock --timeout 3600 9
+        # Passwords stay nowhere, also when the play fails.
+        trap 'rm -f "$variables"' EXIT
+        passwords "$inventory" >"$variables"
         "$hybrid_home/ansible/bin/ansible-playbook" --inventory "$inventory" --limit "$HYBRID_MEMBER" \
             --extra-vars ansible_connection=local --extra-vars "@$variables" "$playbook" "$@"
     ) 9>"$hybrid_run/lock"
-    rm "$variables"
     publish_authority
 }
 
