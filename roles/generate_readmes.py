@@ -62,7 +62,9 @@ def readme(role: Path) -> str:
             seen.append(options)
         if name == "main":
             required = [f"        {option}: …" for option, what in options.items() if what.get("required")]
-            example = ["- hosts: all", "  roles:", f"    - role: hybrid.platform.{role.name}"]
+            # By name, for the role that nobody wants on all of their machines.
+            hosts = "image" if role.name == "golden_image" else "all"
+            example = [f"- hosts: {hosts}", "  roles:", f"    - role: hybrid.platform.{role.name}"]
             lines += ["```yaml", *example, *(["      vars:", *required] if required else []), "```", ""]
     return "\n".join(lines).rstrip() + "\n"
 

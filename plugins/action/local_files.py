@@ -29,7 +29,7 @@ class ActionModule(ActionBase):
 
 def write(path, content):
     """Put the content in place in one step, so that two at once do no harm."""
-    directory = os.path.dirname(path)
+    directory = os.path.dirname(os.path.abspath(path))
     os.makedirs(directory, exist_ok=True)
     descriptor, new = tempfile.mkstemp(dir=directory, prefix=".new-")
     try:

@@ -23,7 +23,8 @@ def window_faults(now: str, window: dict[str, Any], blackouts: list[dict[str, st
     if window and not _is_open(moment, window):
         days = ", ".join(window.get("days", DAYS))
         faults.append(
-            f"the window is open {window['from']}-{window['until']} on {days}, and now it is {moment:%a %H:%M}"
+            f"the window is open {_clock(window['from']):%H:%M}-{_clock(window['until']):%H:%M} on {days}, "
+            f"and now it is {moment:%a %H:%M}"
         )
     return faults
 
@@ -32,9 +33,14 @@ def _moment(text: str) -> datetime.datetime:
     return datetime.datetime.fromisoformat(str(text))
 
 
+def _clock(value: str | int) -> datetime.time:
+    """A time of day; YAML takes 22:00 without quotes for a number of minutes, by sixties."""
+    return datetime.time(*divmod(value, 60)) if isinstance(value, int) else datetime.time.fromisoformat(value)
+
+
 def _is_open(moment: datetime.datetime, window: dict[str, Any]) -> bool:
     """A window may go past midnight; its day is the one on which it opened."""
-    start, end = (datetime.time.fromisoformat(window[key]) for key in ("from", "until"))
+    start, end = (_clock(window[key]) for key in ("from", "until"))
     days = window.get("days", DAYS)
     time = moment.time()
     if start <= end:

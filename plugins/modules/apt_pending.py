@@ -71,6 +71,7 @@ import fnmatch
 import glob
 import gzip
 import os
+import time
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
@@ -169,6 +170,11 @@ def main():
     wait = f"DPkg::Lock::Timeout={module.params['lock_timeout']}"
     command = ["apt-get", "update", "-qq", "-o", "APT::Update::Error-Mode=any", "-o", wait]
     code, out, err = module.run_command(command)
+    # apt's own waiting leaves out the lock of its lists.
+    deadline = time.monotonic() + module.params["lock_timeout"]
+    while code and "Could not get lock" in err and time.monotonic() < deadline:
+        time.sleep(2)
+        code, out, err = module.run_command(command)
     if code:
         module.fail_json(msg=f"apt cannot refresh its lists: {why(out, err)}")
     cache = apt.Cache()

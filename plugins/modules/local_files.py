@@ -20,7 +20,7 @@ options:
     required: true
     suboptions:
       path:
-        description: Absolute path.
+        description: Absolute, or from the directory in which Ansible was called.
         type: path
         required: true
       content:

@@ -130,8 +130,14 @@ def compare(one, other):
     return -1 if subprocess.run(["dpkg", "--compare-versions", one, "lt", other], check=False).returncode == 0 else 1
 
 
-def newest_kernel(names):
+def newest_kernel(names, running):
+    """The newest version of the flavour that runs, which another one's would never replace."""
+
+    def flavour(version):
+        return re.sub(r"^[^-]+-(\d[^-]*-)?", "", version)
+
     versions = [name[len("vmlinuz-") :] for name in names]
+    versions = [version for version in versions if flavour(version) == flavour(running)]
     return max(versions, key=functools.cmp_to_key(compare), default=None)
 
 
@@ -139,8 +145,8 @@ def reboot_reasons(container, first_is_stale, kernels, running_kernel, flagged_b
     reasons = []
     if os.path.exists("/run/reboot-required"):
         reasons.append("packages ask for it" + (f": {', '.join(flagged_by)}" if flagged_by else ""))
-    newest = None if container else newest_kernel(kernels)
-    if newest and newest != running_kernel:
+    newest = None if container else newest_kernel(kernels, running_kernel)
+    if newest and compare(newest, running_kernel) > 0:
         reasons.append(f"kernel {newest} is installed, {running_kernel} runs")
     if first_is_stale:
         reasons.append("the init system runs on files that are gone")

@@ -86,7 +86,8 @@ def expand(proc, wanted):
             found.update((os.path.relpath(path, proc), value) for path in glob.glob(location(proc, name)))
     named = {name: value for name, value in wanted.items() if "*" not in name}
     in_full = {os.path.relpath(location(proc, name), proc) for name in named}
-    return {name: value for name, value in found.items() if name not in in_full} | named
+    by_star = {name: value for name, value in found.items() if name not in in_full}
+    return by_star | {name: value for name, value in named.items() if value is not None}
 
 
 def running_value(proc, name):
@@ -129,10 +130,11 @@ def main():
         },
         supports_check_mode=True,
     )
-    wanted = {name: " ".join(str(value).split()) for name, value in module.params["parameters"].items()}
+    given = module.params["parameters"].items()
+    wanted = {name: None if value is None else " ".join(str(value).split()) for name, value in given}
     lines = [
         f"# {module.params['comment']}",
-        *(f"{name} = {value}" for name, value in sorted(wanted.items(), key=order)),
+        *(f"-{name}" if value is None else f"{name} = {value}" for name, value in sorted(wanted.items(), key=order)),
     ]
     content = "\n".join(lines) + "\n"
     path = module.params["path"]

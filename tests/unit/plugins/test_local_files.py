@@ -14,6 +14,12 @@ def test_a_file_is_replaced_in_one_step_and_its_directory_made(tmp_path):
     assert [left.name for left in path.parent.iterdir()] == ["host.json"]
 
 
+def test_a_path_may_start_where_ansible_was_called(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    local_files.write("manifest.json", "{}\n")
+    assert (tmp_path / "manifest.json").read_text() == "{}\n"
+
+
 def test_what_cannot_be_written_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     path = tmp_path / "host.json"
     local_files.write(str(path), "{}\n")

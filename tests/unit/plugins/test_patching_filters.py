@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import yaml
 
 from plugins.filter.patching import (
     cves_closed,
@@ -33,6 +34,8 @@ NIGHT = {"from": "22:00", "until": "04:00", "days": ["sat"]}
 )
 def test_a_window_past_midnight_belongs_to_the_day_on_which_it_opened(now, is_open):
     assert (window_faults(now, NIGHT, []) == []) is is_open
+    without_quotes = NIGHT | {key: yaml.safe_load(NIGHT[key]) for key in ("from", "until")}
+    assert window_faults(now, without_quotes, []) == window_faults(now, NIGHT, [])
 
 
 def test_a_blackout_closes_an_open_window():

@@ -118,6 +118,10 @@ def test_a_newer_kernel_on_disk_asks_for_a_reboot_but_not_in_a_container():
     kernels = ["vmlinuz-6.12.9-amd64", "vmlinuz-6.12.10-amd64"]
     assert "6.12.10-amd64 is installed" in patch_state.reboot_reasons(False, False, kernels, "6.12.9-amd64", [], [])[0]
     assert patch_state.reboot_reasons(True, False, kernels, "6.12.9-amd64", [], []) == []
+    for no_reboot_would_help in ("6.12.11-amd64", "6.12.9-cloud-amd64"):
+        assert patch_state.reboot_reasons(False, False, kernels, no_reboot_would_help, [], []) == []
+    kernels = ["vmlinuz-6.1.0-57-cloud-amd64", "vmlinuz-6.12.117+deb13-amd64"]
+    assert "6.1.0-57" in patch_state.reboot_reasons(False, False, kernels, "6.1.0-56-cloud-amd64", [], [])[0]
     assert "init system" in patch_state.reboot_reasons(True, True, [], "x", [], [])[0]
 
 

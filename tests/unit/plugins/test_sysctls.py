@@ -54,3 +54,14 @@ def test_a_star_stands_for_every_interface_that_is_there(call, proc):
     assert (proc / "net" / "all" / "redirects").read_text() == "2", "what is named in full goes before the star"
     assert "net.*.redirects = 0\n" in (proc.parent / "d" / "90.conf").read_text()
     assert not apply(call, proc, parameters=wanted)["changed"]
+
+
+def test_null_leaves_a_parameter_alone_also_where_a_star_would_reach_it(call, proc):
+    for interface in ("all", "eth0"):
+        (proc / "net" / interface).mkdir(exist_ok=True)
+        (proc / "net" / interface / "redirects").write_text("1\n")
+    wanted = {"net.*.redirects": 0, "net.all.redirects": None}
+    assert apply(call, proc, parameters=wanted)["set"] == ["net/eth0/redirects"]
+    assert (proc / "net" / "all" / "redirects").read_text() == "1\n"
+    written = (proc.parent / "d" / "90.conf").read_text()
+    assert "-net.all.redirects\n" in written, "sysctl.d leaves it out of the star by that"
