@@ -65,11 +65,6 @@ def died(before: dict[str, list[str]], after: dict[str, list[str]], expected: li
     return sorted(name for name in gone if not any(fnmatch.fnmatchcase(name, pattern) for pattern in expected))
 
 
-def pin(update: dict[str, Any]) -> str:
-    """An update as apt is asked for it."""
-    return f"{update['full_name']}={update['to']}"
-
-
 def node_is_ready(now: dict[str, Any], before: dict[str, Any]) -> bool:
     """Whether a node is ready and its kubelet has said so since `before`; each is kubectl's list of node and lease."""
     node, lease = (next(one for one in now["items"] if one["kind"] == kind) for kind in ("Node", "Lease"))
@@ -79,14 +74,10 @@ def node_is_ready(now: dict[str, Any], before: dict[str, Any]) -> bool:
     )
 
 
-def cves_closed(
-    found: dict[str, list[str]], changes: list[dict[str, Any]], former: dict[str, list[str]], reported: bool
-) -> dict[str, list[str]]:
-    """CVEs by package: for a report of what would be updated, else of what was, in this attempt or a former one."""
-    if reported:
-        return found
+def cves_closed(found: dict[str, list[str]], changes: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """The CVEs by package that updates close, of those packages that have changed."""
     changed = {change["name"].partition(":")[0] for change in changes}
-    return {name: cves for name, cves in {**former, **found}.items() if name in changed}
+    return {name: cves for name, cves in found.items() if name in changed}
 
 
 def patching_fact(evidence: dict[str, Any]) -> dict[str, Any]:
@@ -141,9 +132,9 @@ def evidence_of_run(directory: str) -> list[Any]:
 
 
 def missing_of(evidence: dict[str, Any]) -> list[str]:
-    """Updates in scope that the host has not got; what is held, excluded or still phased in is not missing."""
+    """Updates in scope that the host has not got; what was left on purpose or is still phased in is not missing."""
     applied = {(change["name"].partition(":")[0], change["to"]) for change in evidence["changes"]}
-    wanted = [one for one in evidence["pending"] if one["left"] is None]
+    wanted = [one for one in evidence["pending"] if one["left"] in (None, "held back")]
     return [one["name"] for one in wanted if (one["name"], one["to"]) not in applied]
 
 
@@ -171,7 +162,6 @@ class FilterModule:
             "window_faults": window_faults,
             "package_changes": package_changes,
             "died": died,
-            "pin": pin,
             "node_is_ready": node_is_ready,
             "evidence_of_attempt": evidence_of_attempt,
             "run_of_day": run_of_day,

@@ -9,19 +9,14 @@ module: apt_apply
 short_description: Bring chosen packages to chosen versions
 description:
   - Never prompts; keeps changed configuration files; waits for another package run up to a limit.
-  - Packages of O(keep) stay at their version for this run by a preference of its own, also where another package would
-    draw them along. Holds are neither set nor taken away.
+  - Installs what their new versions newly depend on. All other packages stay at their versions; what needs one of them
+    in another is left out, too. Holds, and what counts as automatically installed, stay as they are.
 options:
   packages:
     description: Packages with their versions, as C(name=version).
     type: list
     elements: str
     required: true
-  keep:
-    description: Names of packages that stay as they are.
-    type: list
-    elements: str
-    default: []
   lock_timeout:
     description: Seconds to wait for another package run.
     type: int
@@ -44,14 +39,13 @@ output:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.apt_install import apt_install
+from ..module_utils.apt_upgrade import apt_upgrade, upgraded
 
 
 def main():
     module = AnsibleModule(
         argument_spec={
             "packages": {"type": "list", "elements": "str", "required": True},
-            "keep": {"type": "list", "elements": "str", "default": []},
             "lock_timeout": {"type": "int", "default": 300},
         },
         supports_check_mode=True,
@@ -59,10 +53,10 @@ def main():
     parameters = module.params
     if not parameters["packages"] or module.check_mode:
         module.exit_json(changed=bool(parameters["packages"]), output="")
-    out, fault = apt_install(module, parameters["packages"], parameters["keep"], parameters["lock_timeout"])
+    out, fault = apt_upgrade(module, parameters["packages"], parameters["lock_timeout"])
     if fault:
         module.fail_json(msg=fault, output=out)
-    module.exit_json(changed=True, output=out)
+    module.exit_json(changed=bool(upgraded(out)), output=out)
 
 
 if __name__ == "__main__":

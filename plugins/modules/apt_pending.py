@@ -10,14 +10,15 @@ short_description: Tell which updates are pending, and fetch those that a scope 
 description:
   - Refreshes apt's lists, also in check mode, because stale ones would read as nothing to do. A repository that cannot
     be reached, or that has no valid signature, is a failure.
-  - Held packages, excluded ones and updates that are still being phased in are listed but never selected.
+  - Held packages, excluded ones, updates that are still being phased in, and those that need a package which is not to
+    be updated, are listed but never selected.
   - Fetches what is selected, so that a package which cannot be had is a failure before anything changes, and reads
     which CVEs it closes from the changelogs inside. In check mode nothing is fetched.
 options:
   scope:
     description:
       - V(security) selects versions that come from a security archive, also where another archive has a newer one.
-      - V(named) selects O(packages) alone.
+      - V(named) selects O(packages), and what has to come along with them.
     type: str
     choices: [all, security, named]
     default: all
@@ -47,7 +48,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 pending:
-  description: Each update, with C(name), C(from), C(to), C(security) and C(left), why it is not selected.
+  description:
+    - Each update, with C(name), C(pin) (as M(hybrid.platform.apt_apply) is asked for it), C(from), C(to), C(security)
+      and C(left), why it is not selected.
   returned: always
   type: list
   elements: dict
@@ -71,20 +74,36 @@ import fnmatch
 import glob
 import gzip
 import os
+import re
 import time
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ..module_utils.apt_install import apt_install, why
+from ..module_utils.apt_upgrade import QUIET, apt_upgrade, upgraded, why
 from ..module_utils.changelogs import changelog_paths, cves_between
+
+RELEASE = re.compile(r"^(Label|Suite|Codename): (.+)$", re.MULTILINE)
+
+
+def is_archive_of_security(label, archive, codename):
+    """Whether an archive is Debian's or Ubuntu's for security, by its Release file."""
+    return label == "Debian-Security" or archive.endswith("-security") or "-security" in codename
 
 
 def is_security(version):
-    """Whether a version comes from a security archive of Debian or Ubuntu."""
-    return any(
-        origin.label == "Debian-Security" or origin.archive.endswith("-security") or "-security" in origin.codename
-        for origin in version.origins
-    )
+    return any(is_archive_of_security(one.label, one.archive, one.codename) for one in version.origins)
+
+
+def repository_fault(scope, sources, releases):
+    """Why finding no update would say nothing: no repository, or none of the scope's kind."""
+    if not sources:
+        return "apt knows no repository"
+    known = [dict(RELEASE.findall(text)) for text in releases]
+    if scope == "security" and not any(
+        is_archive_of_security(*(one.get(field, "") for field in ("Label", "Suite", "Codename"))) for one in known
+    ):
+        return "apt knows no archive of security updates"
+    return None
 
 
 def choose(scope, installed, candidate, versions):
@@ -111,6 +130,21 @@ def why_left(name, held, phasing, parameters):
     return None
 
 
+def is_phasing(package, version, applied):
+    """Whether an update is still being phased in. At 0 % it has been called back.
+
+    Args:
+        applied: tells whether a package's candidate is not for this machine yet; python-apt has it since 2.7.6.
+    """
+    percentage = int(version.record.get("Phased-Update-Percentage", "100"))
+    # apt of Debian (3.0.4 was tried) would install all the same what has been called back.
+    if not 0 < percentage < 100:
+        return percentage == 0
+    if applied and version == package.candidate:
+        return applied(package._pkg)
+    return not is_security(version)
+
+
 def pending(cache, held, phasing, parameters):
     """One entry for each installed package that has an update in the scope, and apt's version of it."""
     found = []
@@ -122,14 +156,35 @@ def pending(cache, held, phasing, parameters):
             continue
         entry = {
             "name": package.shortname,
-            "full_name": package.fullname,
+            "pin": f"{package.name}={chosen.version}",
             "from": package.installed.version,
             "to": chosen.version,
             "security": is_security(chosen),
             "left": why_left(package.shortname, held(package), phasing(package, chosen), parameters),
         }
-        found.append((entry, chosen))
-    return sorted(found, key=lambda one: one[0]["full_name"])
+        found.append((entry, package, chosen))
+    if parameters["scope"] == "named":
+        draw_along(cache, found)
+    return sorted(((entry, version) for entry, _, version in found), key=lambda one: one[0]["pin"])
+
+
+def draw_along(cache, found):
+    """Select also what has to be updated for the sake of packages that are named."""
+    with cache.actiongroup():
+        for entry, package, version in found:
+            package.candidate = version if entry["left"] in (None, "not named") else package.installed
+        for package in [package for entry, package, _ in found if entry["left"] is None]:
+            package.mark_install(auto_fix=False, from_user=False)
+        for entry, package, _ in found:
+            if entry["left"] == "not named" and package.marked_upgrade:
+                entry["left"] = None
+
+
+def leave_held_back(wanted, upgraded):
+    """Leave what apt does not upgrade, because that would change or remove a package which is to stay."""
+    for entry in wanted:
+        if entry["pin"].partition("=")[0] not in upgraded:
+            entry["left"] = "held back"
 
 
 def package_file(archives, name, version):
@@ -146,10 +201,33 @@ def changelog_of(file, name):
 
     for path in changelog_paths(name):
         try:
-            return gzip.decompress(apt_inst.DebFile(file).data.extractdata(path)).decode(errors="replace")
+            data = apt_inst.DebFile(file).data.extractdata(path)
         except LookupError:
             continue
+        # Nothing is in a link to the changelog of another package.
+        if data:
+            return gzip.decompress(data).decode(errors="replace")
     return None
+
+
+def refresh_lists(module):
+    wait = f"DPkg::Lock::Timeout={module.params['lock_timeout']}"
+    command = ["apt-get", "update", "-qq", "-o", "APT::Update::Error-Mode=any", "-o", wait]
+    code, out, err = module.run_command(command, environ_update=QUIET)
+    # apt's own waiting leaves out the lock of its lists.
+    deadline = time.monotonic() + module.params["lock_timeout"]
+    while code and "Could not get lock" in err and time.monotonic() < deadline:
+        time.sleep(2)
+        code, out, err = module.run_command(command, environ_update=QUIET)
+    if code:
+        module.fail_json(msg=f"apt cannot refresh its lists: {why(out, err)}")
+
+
+def releases(directory):
+    """The Release files of the repositories that apt knows."""
+    for path in glob.glob(os.path.join(directory, "*Release")):
+        with open(path, errors="replace") as stream:
+            yield stream.read()
 
 
 def main():
@@ -167,16 +245,14 @@ def main():
         import apt_pkg
     except ImportError:
         module.fail_json(msg=missing_required_lib("python3-apt"))
-    wait = f"DPkg::Lock::Timeout={module.params['lock_timeout']}"
-    command = ["apt-get", "update", "-qq", "-o", "APT::Update::Error-Mode=any", "-o", wait]
-    code, out, err = module.run_command(command)
-    # apt's own waiting leaves out the lock of its lists.
-    deadline = time.monotonic() + module.params["lock_timeout"]
-    while code and "Could not get lock" in err and time.monotonic() < deadline:
-        time.sleep(2)
-        code, out, err = module.run_command(command)
-    if code:
-        module.fail_json(msg=f"apt cannot refresh its lists: {why(out, err)}")
+    refresh_lists(module)
+    sources = apt_pkg.SourceList()
+    sources.read_main_list()
+    fault = repository_fault(
+        module.params["scope"], sources.list, releases(apt_pkg.config.find_dir("Dir::State::lists"))
+    )
+    if fault:
+        module.fail_json(msg=f"{fault}, so that nothing can be said about updates")
     cache = apt.Cache()
     depcache = cache._depcache
 
@@ -184,27 +260,23 @@ def main():
         return package._pkg.selected_state == apt_pkg.SELSTATE_HOLD
 
     def phasing(package, version):
-        # Named apart, because a candidate that is being phased in is not an update that is missing. At 0 % it has been
-        # called back, which apt of Debian (3.0.4 was tried) would install all the same.
-        if version.record.get("Phased-Update-Percentage", "100").strip() == "0":
-            return True
-        return hasattr(depcache, "phasing_applied") and depcache.phasing_applied(package._pkg)
+        return is_phasing(package, version, getattr(depcache, "phasing_applied", None))
 
     def is_newer(version, old):
         return apt_pkg.version_compare(version, old) > 0
 
     found = pending(cache, held, phasing, module.params)
-    selected = [(entry, version) for entry, version in found if entry["left"] is None]
-    result = {"pending": [entry for entry, _ in found], "selected": [entry for entry, _ in selected]}
-    if selected and not module.check_mode:
-        wanted = [f"{entry['full_name']}={entry['to']}" for entry, _ in selected]
-        excluded = [entry["name"] for entry, _ in found if entry["left"] == "excluded"]
-        out, fault = apt_install(module, wanted, excluded, module.params["lock_timeout"], "--download-only")
+    wanted = [entry for entry, _ in found if entry["left"] is None]
+    if wanted:
+        how = "--simulate" if module.check_mode else "--download-only"
+        out, fault = apt_upgrade(module, [entry["pin"] for entry in wanted], module.params["lock_timeout"], how)
         if fault:
-            module.fail_json(msg=fault, output=out, **result)
+            module.fail_json(msg=fault, output=out, pending=[entry for entry, _ in found], selected=wanted)
+        leave_held_back(wanted, upgraded(out))
 
     closed, unread = {}, []
     archives = apt_pkg.config.find_dir("Dir::Cache::archives")
+    selected = [(entry, version) for entry, version in found if entry["left"] is None]
     for entry, version in selected:
         file = package_file(archives, entry["name"], version)
         changelog = changelog_of(file, entry["name"]) if file else None
@@ -212,7 +284,13 @@ def main():
             unread.append(entry["name"])
         else:
             closed[entry["name"]] = cves_between(changelog, entry["from"], is_newer)
-    module.exit_json(changed=False, **result, closed=closed, unread=sorted(unread))
+    module.exit_json(
+        changed=False,
+        pending=[entry for entry, _ in found],
+        selected=[entry for entry, _ in selected],
+        closed=closed,
+        unread=sorted(unread),
+    )
 
 
 if __name__ == "__main__":

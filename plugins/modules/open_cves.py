@@ -53,7 +53,7 @@ import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 
-LINE = re.compile(r"^(CVE-\S+) (\S+)(?: \((.*)\))?$")
+LINE = re.compile(r"^((?:CVE|TEMP)-\S+) (\S+)(?: \((.*)\))?$")
 CODENAME = re.compile(r'^VERSION_CODENAME="?([^"\n]+)', re.MULTILINE)
 
 

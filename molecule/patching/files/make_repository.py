@@ -41,7 +41,11 @@ CUTS_OFF = (
     "systemctl stop ssh.socket ssh.service\nsystemctl kill --signal=KILL 'session-*.scope'\nsleep 5\nexit 1\n"
 )
 # By package and version.
-CVES = {"practice-service 1.1": "CVE-2026-11111, CVE-2026-22222", "practice-secure 1.1": "CVE-2026-33333"}
+CVES = {
+    "practice-service 1.1": "CVE-2026-11111, CVE-2026-22222",
+    "practice-secure 1.1": "CVE-2026-33333",
+    "practice-cut 1.1": "CVE-2026-55555",
+}
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,10 @@ PACKAGES = (
     Package("practice-cut", "1.1", 5, postinst=CUTS_OFF),
     Package("practice-needs", "1.0", 1),
     Package("practice-needs", "1.1", 3, depends="practice-excluded (>= 1.1)"),
+    Package("practice-lib", "1.0", 1),
+    Package("practice-lib", "1.2", 2),
+    Package("practice-app", "1.0", 1),
+    Package("practice-app", "1.1", 2, archive="security", depends="practice-lib (>= 1.1)"),
 )
 EXPIRED = "Date: Mon, 02 Nov 2020 10:00:00 UTC\nValid-Until: Tue, 03 Nov 2020 10:00:00 UTC\n"
 

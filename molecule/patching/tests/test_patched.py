@@ -31,6 +31,11 @@ def test_what_was_pending_is_installed(versions, name):
     assert newest.items() <= versions.items()
 
 
+def test_what_counts_as_automatically_installed_is_what_did_before(host, versions):
+    assert versions["lib"] == "1.2"
+    assert host.check_output("apt-mark showauto 'practice-*'") == "practice-lib"
+
+
 def test_held_excluded_and_phased_packages_are_as_they_were(host, versions):
     assert [versions[package] for package in ("held", "excluded", "phased")] == ["1.0"] * 3
     assert host.check_output("apt-mark showhold") == "practice-held"

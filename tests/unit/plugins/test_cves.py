@@ -8,7 +8,7 @@ import pytest
 from plugins.modules import fixed_cves, open_cves
 
 OS_RELEASE = "ID=debian\nVERSION_CODENAME=trixie\n"
-REPORT = "CVE-2026-2 openssl (fixed, high urgency)\nCVE-2026-1 bash\n"
+REPORT = "CVE-2026-2 openssl (fixed, high urgency)\nCVE-2026-1 bash\nTEMP-0000000-ABCDEF bash (low urgency)\n"
 
 
 @pytest.fixture
@@ -36,6 +36,7 @@ def test_open_cves_are_listed_with_what_is_remarked(tracker):
         "cves": [
             {"cve": "CVE-2026-1", "package": "bash", "remarks": []},
             {"cve": "CVE-2026-2", "package": "openssl", "remarks": ["fixed", "high urgency"]},
+            {"cve": "TEMP-0000000-ABCDEF", "package": "bash", "remarks": ["low urgency"]},
         ],
     }
 

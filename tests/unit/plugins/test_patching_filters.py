@@ -13,7 +13,6 @@ from plugins.filter.patching import (
     node_is_ready,
     package_changes,
     patching_fact,
-    pin,
     run_of_day,
     since_attempt,
     window_faults,
@@ -66,15 +65,12 @@ def test_a_unit_of_any_kind_that_has_failed_since_is_told_from_one_that_had_fail
     assert died(before, after, ["apt-daily*.service"]) == ["new.mount"]
 
 
-def test_updates_are_pinned_with_their_architecture():
-    assert pin({"full_name": "libc6:amd64", "to": "2.41-12"}) == "libc6:amd64=2.41-12"
-
-
 def test_the_summary_counts_each_cve_once():
     def host(name, result, cves):
         changes = [{"name": "libc6:amd64", "from": "1", "to": "2"}]
         pending = [{"name": "libc6", "to": "2", "left": None}, {"name": f"only-{name}", "to": "3", "left": None}]
         pending += [{"name": "young", "to": "2", "left": "phasing"}, {"name": "kept", "to": "2", "left": "held"}]
+        pending += [{"name": "needs", "to": "2", "left": "held back"}]
         known = {"host": name, "run": "r", "result": result, "rebooted": False, "cves": {"closed": cves}}
         return {**known, "changes": changes, "pending": pending}
 
@@ -84,7 +80,10 @@ def test_the_summary_counts_each_cve_once():
     assert summary["cves_closed"] == ["CVE-2026-1111"] and summary["failed"] == ["b"]
     assert list(summary["hosts"]) == ["a", "b"] and summary["packages_changed"] == 2
     assert fleet_summary([host("c", "begun", {})])["unfinished"] == ["c"], "a machine that was lost is not told"
-    assert summary["unfinished"] == [] and summary["packages_missing"] == {"a": ["only-a"], "b": ["only-b"]}
+    assert summary["unfinished"] == [] and summary["packages_missing"] == {
+        "a": ["only-a", "needs"],
+        "b": ["only-b", "needs"],
+    }
 
 
 def test_a_node_is_ready_only_once_its_kubelet_has_said_so_anew():
@@ -155,10 +154,8 @@ def test_a_day_has_another_run_once_all_hosts_were_patched_in_the_last_one(tmp_p
 
 def test_only_what_was_updated_closes_cves():
     found = {"demo": ["CVE-2026-1111"], "failed": ["CVE-2026-2222"]}
-    changes = [{"name": "demo:amd64", "from": "1", "to": "2"}, {"name": "former", "from": "1", "to": "2"}]
-    closed = cves_closed(found, changes, {"former": ["CVE-2026-3333"]}, False)
-    assert closed == {"demo": ["CVE-2026-1111"], "former": ["CVE-2026-3333"]}
-    assert cves_closed(found, [], {}, True) == found
+    changes = [{"name": "demo:amd64", "from": "1", "to": "2"}]
+    assert cves_closed(found, changes) == {"demo": ["CVE-2026-1111"]}
 
 
 def test_what_is_still_phased_in_is_not_missing():

@@ -1,21 +1,29 @@
 """The decisions inside the modules of the patching role."""
 
+import gzip
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
-from plugins.module_utils import apt_install, changelogs
-from plugins.modules import apt_pending, patch_preflight, patch_state
+from plugins.module_utils import apt_upgrade, changelogs
+from plugins.modules import apt_apply, apt_pending, patch_preflight, patch_state
+
+PROJECT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(order=True)
 class Version:
     version: str
     origins: list = field(default_factory=list, compare=False)
+    record: dict = field(default_factory=dict, compare=False)
+    uri: str = field(default="", compare=False)
 
 
 def origin(label="Debian", archive="stable", codename="trixie"):
@@ -50,17 +58,167 @@ def test_what_is_left_says_why(held, phasing, scope, why):
     assert apt_pending.why_left("linux-image", False, False, parameters) == "excluded"
 
 
-def test_kept_packages_are_pinned_after_the_machines_own_preferences():
-    text = apt_install.preferences(["a", "gone"], {"a": "1.0"}, "Package: x\nPin: release a=stable\nPin-Priority: 1\n")
-    assert text.startswith("Package: x\n") and "Package: a\nPin: version 1.0\nPin-Priority: 1001\n" in text
-    assert "gone" not in text
+def test_only_what_is_asked_for_moves_and_the_machines_own_preferences_stand_first():
+    text = apt_upgrade.preferences(["libc6:i386=2.0"], "Package: x\nPin: release a=stable\nPin-Priority: 1\n")
+    assert text.split("\n\n") == [
+        "Package: x\nPin: release a=stable\nPin-Priority: 1",
+        "Package: *\nPin: release a=now\nPin-Priority: 1001",
+        "Package: libc6:i386\nPin: version 2.0\nPin-Priority: 1002\n",
+    ]
+
+
+class Package:
+    """An installed package as python-apt shows it."""
+
+    def __init__(self, name, *versions, held=False, draws=()):
+        self.name, self.shortname = name, name.partition(":")[0]
+        self.versions, self.installed, self.candidate = versions, versions[0], versions[-1]
+        self.is_installed, self.marked_upgrade = True, False
+        self._pkg, self._draws = SimpleNamespace(selected_state=int(held)), draws
+
+    def mark_install(self, auto_fix, from_user):
+        assert not auto_fix and not from_user
+        for package in (self, *self._draws):
+            package.marked_upgrade = package.candidate > package.installed
+
+
+class Cache(list):
+    _depcache = SimpleNamespace()
+    actiongroup = nullcontext
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """A machine whose apt-get does what it is told, notes what it was asked, and knows the packages that are given."""
+
+    def of(*packages, update="", upgrade="", sources=("deb",), releases=("Label: Debian-Security\n",)):
+        commands = {"update": update, "upgrade": upgrade}
+        for command, does in commands.items():
+            (tmp_path / f"{command}.sh").write_text(does)
+        for number, text in enumerate(releases):
+            (tmp_path / f"{number}_Release").write_text(text)
+        program = tmp_path / "apt-get"
+        program.write_text(f'#!/bin/sh\necho "$LC_ALL $*" >>{tmp_path}/asked\n. {tmp_path}/$1.sh\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        monkeypatch.setitem(sys.modules, "apt", SimpleNamespace(Cache=lambda: Cache(packages)))
+        monkeypatch.setitem(
+            sys.modules,
+            "apt_pkg",
+            SimpleNamespace(
+                SELSTATE_HOLD=1,
+                SourceList=lambda: SimpleNamespace(list=sources, read_main_list=lambda: None),
+                config=SimpleNamespace(find_dir=lambda name: str(tmp_path)),
+            ),
+        )
+        return lambda: (tmp_path / "asked").read_text().splitlines()
+
+    return of
+
+
+def left(found):
+    return {one["name"]: one["left"] for one in found["pending"]}
+
+
+UPGRADES = "echo 'The following packages will be upgraded:'; echo '  {}'; echo '1 upgraded'"
+
+
+def test_every_repository_has_to_answer_and_other_runs_are_waited_for(call, machine):
+    asked = machine()
+    call(apt_pending, lock_timeout=7)
+    assert asked() == ["C.UTF-8 update -qq -o APT::Update::Error-Mode=any -o DPkg::Lock::Timeout=7"]
+
+
+def test_the_lock_of_the_lists_is_waited_for(call, machine, failure, monkeypatch, tmp_path):
+    monkeypatch.setattr(apt_pending.time, "sleep", lambda seconds: None)
+    locked = "echo 'E: Could not get lock /var/lib/apt/lists/lock' >&2; exit 100"
+    asked = machine(update=f"[ -e {tmp_path}/second ] && exit 0; touch {tmp_path}/second; {locked}")
+    assert call(apt_pending)["pending"] == [] and len(asked()) == 2
+    machine(update=locked)
+    with pytest.raises(failure, match="Could not get lock"):
+        call(apt_pending, lock_timeout=0)
+
+
+def test_without_a_repository_of_the_scope_there_is_a_failure_and_not_nothing_to_do(call, machine, failure):
+    machine(sources=())
+    with pytest.raises(failure, match="apt knows no repository"):
+        call(apt_pending)
+    machine(releases=("Origin: Debian\nLabel: Debian\nSuite: stable\nCodename: trixie\n",))
+    assert call(apt_pending)["pending"] == []
+    with pytest.raises(failure, match="apt knows no archive of security updates"):
+        call(apt_pending, scope="security")
+    for suite in ("Suite: noble-security", "Label: Debian-Security", "Codename: trixie-security"):
+        machine(releases=(f"{suite}\n",))
+        assert call(apt_pending, scope="security")["pending"] == []
+
+
+def test_what_apt_holds_back_is_left_and_the_rest_is_fetched(call, machine):
+    app, lib = Package("app", OLD, NEWER), Package("lib:i386", OLD, NEWER)
+    asked = machine(app, lib, upgrade=UPGRADES.format("lib:i386"))
+    found = call(apt_pending)
+    assert left(found) == {"app": "held back", "lib": None}
+    assert [one["pin"] for one in found["selected"]] == ["lib:i386=3"] and found["unread"] == ["lib"]
+    assert "upgrade --with-new-pkgs --download-only -o" in asked()[1] and "APT::Get::Assume-Yes=true" in asked()[1]
+    call(apt_pending, check=True)
+    assert "upgrade --with-new-pkgs --simulate -o" in asked()[3]
+
+
+def test_a_failure_to_fetch_tells_what_is_pending(call, machine, failure):
+    machine(Package("app", OLD, NEWER), upgrade="echo 'E: gone' >&2; exit 100")
+    with pytest.raises(failure, match="apt failed: E: gone"):
+        call(apt_pending)
+
+
+def test_what_is_named_draws_along_what_it_needs_but_not_what_is_left_for_another_reason(call, machine):
+    lib, kept, other = Package("lib", OLD, NEWER), Package("kept", OLD, NEWER), Package("other", OLD, NEWER)
+    app = Package("app", OLD, NEWER, draws=(lib, kept))
+    machine(app, lib, kept, other, upgrade=UPGRADES.format("app lib"))
+    found = call(apt_pending, scope="named", packages=["app"], exclude=["kept"])
+    assert left(found) == {"app": None, "kept": "excluded", "lib": None, "other": "not named"}
+
+
+def test_an_update_is_asked_for_by_its_version_and_waits_for_other_runs(call, machine, tmp_path):
+    kept = f'for option; do case $option in Dir::Etc::preferences=*) cp "${{option#*=}}" {tmp_path}/kept;; esac; done; '
+    asked = machine(upgrade=kept + UPGRADES.format("openssl"))
+    assert call(apt_apply, packages=["openssl=2"], lock_timeout=7)["changed"]
+    assert "DPkg::Lock::Timeout=7" in asked()[0] and asked()[0].startswith("C.UTF-8 upgrade --with-new-pkgs -o")
+    assert "Package: openssl\nPin: version 2\n" in (tmp_path / "kept").read_text()
+    machine(upgrade="echo 'The following packages have been kept back:'; echo '  openssl'")
+    assert not call(apt_apply, packages=["openssl=2"])["changed"]
+
+
+def phased(version, percentage):
+    return SimpleNamespace(version=version, origins=[], record={"Phased-Update-Percentage": str(percentage)})
+
+
+def test_an_update_that_is_phased_in_waits_for_this_machines_turn():
+    package = SimpleNamespace(candidate=phased("2", 10), _pkg=None)
+    turn = {"applied": lambda package: False}
+    assert apt_pending.is_phasing(package, package.candidate, applied=lambda package: True)
+    assert not apt_pending.is_phasing(package, package.candidate, **turn)
+    assert apt_pending.is_phasing(package, phased("2", 0), **turn), "it has been called back"
+    assert not apt_pending.is_phasing(package, SimpleNamespace(record={}), applied=lambda package: True)
+
+
+def test_without_a_python_apt_that_knows_whose_turn_it_is_what_is_phased_in_waits():
+    package = SimpleNamespace(candidate=phased("2", 10), _pkg=None)
+    assert apt_pending.is_phasing(package, package.candidate, None)
+    assert not apt_pending.is_phasing(package, phased("2", 100), None)
+
+
+def test_a_security_version_does_not_wait_for_a_newer_one_that_is_phased_in():
+    package = SimpleNamespace(candidate=phased("2", 10), _pkg=None)
+    secure = phased("1", 10)
+    secure.origins = [UBUNTU_SECURITY]
+    assert not apt_pending.is_phasing(package, secure, applied=lambda package: True)
+    assert not apt_pending.is_phasing(package, secure, None)
 
 
 def test_a_failure_of_apt_names_the_dependencies_that_are_not_met():
     unmet = "practice-needs : Depends: practice-excluded (>= 1.1) but 1.0 is to be installed"
-    told = apt_install.why(f"Building dependency tree...\n {unmet}\n", "E: Unable to correct problems.\n")
+    told = apt_upgrade.why(f"Building dependency tree...\n {unmet}\n", "E: Unable to correct problems.\n")
     assert told == f"{unmet}; E: Unable to correct problems."
-    assert apt_install.why("nothing else was said\n", "") == "nothing else was said"
+    assert apt_upgrade.why("nothing else was said\n", "") == "nothing else was said"
 
 
 CHANGELOG = """demo (1.2-1) stable; urgency=medium
@@ -98,6 +256,21 @@ def test_a_package_is_found_among_the_fetched_and_in_a_repository_of_the_machine
     assert apt_pending.package_file(str(tmp_path), "dem", version) is None
     local = SimpleNamespace(version="1.0", uri="file:/srv//pool/demo_1.0_all.deb")
     assert apt_pending.package_file(str(tmp_path), "demo", local) == "/srv/pool/demo_1.0_all.deb"
+
+
+def test_a_link_instead_of_a_changelog_is_not_read_as_an_empty_one(monkeypatch):
+    inside = {"usr/share/doc/demo/changelog.Debian.gz": b"", "usr/share/doc/demo/changelog.gz": b""}
+
+    def extract(path):
+        return inside[path]
+
+    package = SimpleNamespace(data=SimpleNamespace(extractdata=extract))
+    monkeypatch.setitem(sys.modules, "apt_inst", SimpleNamespace(DebFile=lambda file: package))
+    assert apt_pending.changelog_of("demo.deb", "demo") is None
+    inside["usr/share/doc/demo/changelog.gz"] = gzip.compress(b"demo (1)")
+    assert apt_pending.changelog_of("demo.deb", "demo") == "demo (1)"
+    del inside["usr/share/doc/demo/changelog.Debian.gz"]
+    assert apt_pending.changelog_of("demo.deb", "demo") == "demo (1)"
 
 
 def test_a_process_on_replaced_code_is_seen_and_one_on_deleted_data_is_not():
@@ -160,6 +333,15 @@ def test_what_needrestart_names_is_restarted():
     assert patch_state.named_by_needrestart(listing) == {"ssh.service"}
 
 
-def test_services_on_which_logins_hang_are_not_restarted():
-    asked = {"dbus.service", "practice.service"}
-    assert patch_state.sort_out(asked, ["dbus*.service"]) == (["practice.service"], ["dbus.service"])
+def test_services_on_which_logins_networks_or_guests_hang_are_not_restarted():
+    spared = yaml.safe_load((PROJECT / "roles/patching/defaults/main.yml").read_text())["patching_never_restart"]
+    hang = {
+        "dbus.service",
+        "networking.service",
+        "NetworkManager.service",
+        "wpa_supplicant@wlan0.service",
+        "frr.service",
+    }
+    hang |= {"strongswan-starter.service", "docker.service", "libvirtd.service", "systemd-nspawn@guest.service"}
+    asked = hang | {"practice.service", "ssh.service", "systemd-networkd.service", "postgresql@17-main.service"}
+    assert patch_state.sort_out(asked, spared) == (sorted(asked - hang), sorted(hang))

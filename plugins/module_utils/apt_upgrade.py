@@ -1,0 +1,64 @@
+# Apache-2.0 (see LICENSE)
+"""One way to have apt bring packages to chosen versions, or only fetch them."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+
+QUIET = {
+    "DEBIAN_FRONTEND": "noninteractive",
+    "DEBIAN_PRIORITY": "critical",
+    "APT_LISTCHANGES_FRONTEND": "none",
+    "APT_LISTBUGS_FRONTEND": "none",
+    # The role restarts services itself, after the last package and not between two of them.
+    "NEEDRESTART_SUSPEND": "1",
+    "NEEDRESTART_MODE": "l",
+    "UCF_FORCE_CONFFOLD": "1",
+    "LC_ALL": "C.UTF-8",
+}
+OPTIONS = ("Dpkg::Options::=--force-confdef", "Dpkg::Options::=--force-confold", "APT::Get::Assume-Yes=true")
+UPGRADED = re.compile(r"^The following packages will be upgraded:\n((?: .*\n)*)", re.MULTILINE)
+
+
+def preferences(packages, present):
+    """Preferences, after those that the machine has already, that take packages to versions and leave all others."""
+    made = ["Package: *\nPin: release a=now\nPin-Priority: 1001\n"]
+    for package in packages:
+        name, _, version = package.partition("=")
+        made.append(f"Package: {name}\nPin: version {version}\nPin-Priority: 1002\n")
+    return "\n".join([*filter(None, [present]), *made])
+
+
+def why(out, err):
+    """What apt says is wrong; it names unmet dependencies apart from its errors."""
+    unmet = re.findall(r"^ +(\S+ : .+)$", out, re.MULTILINE)
+    return " ".join("; ".join([*unmet, err]).split()) or out.strip()
+
+
+def upgraded(out):
+    """The packages that apt says it upgrades; it leaves out those that another package holds back."""
+    found = UPGRADED.search(out)
+    return set(found[1].split()) if found else set()
+
+
+def apt_upgrade(module, packages, lock_timeout, *switches):
+    """Bring installed packages, each as name=version, to versions, and no other one: what apt says, and its fault.
+
+    An upgrade by preferences, and no installation by name, which would count them all as wanted by somebody, be refused
+    as a whole for one that cannot be had, and draw others along.
+    """
+    present = ""
+    if os.path.exists("/etc/apt/preferences"):
+        with open("/etc/apt/preferences") as stream:
+            present = stream.read()
+    with tempfile.NamedTemporaryFile("w", dir=module.tmpdir, suffix=".pref") as file:
+        file.write(preferences(packages, present))
+        file.flush()
+        os.chmod(file.name, 0o644)
+        command = ["apt-get", "upgrade", "--with-new-pkgs", *switches]
+        for option in (*OPTIONS, f"DPkg::Lock::Timeout={lock_timeout}", f"Dir::Etc::preferences={file.name}"):
+            command += ["-o", option]
+        code, out, err = module.run_command(command, environ_update=QUIET)
+    return out, f"apt failed: {why(out, err)}" if code else None
