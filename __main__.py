@@ -2,16 +2,16 @@
 
 import pulumi
 
-from infra.placement import place
+from infra.placement import deployable, place
 from infra.spec import SpecError, load_spec
 from infra.targets import target_for_stack
 
 config = pulumi.Config()
 try:
-    plan = place(load_spec(config.get("spec") or "platform.yaml"))
+    plan = deployable(place(load_spec(config.get("spec") or "platform.yaml")))
+    platform = target_for_stack(config).deploy(plan)
 except SpecError as error:
     raise pulumi.RunError(str(error)) from None
-platform = target_for_stack(config).deploy(plan)
 
 pulumi.export("app_url", platform.app_url)
 pulumi.export("inventory", platform.inventory)

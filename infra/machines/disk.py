@@ -1,7 +1,8 @@
-"""A golden image as a disk, for the driver that needs one."""
+"""The ext4 files that machines have for disks."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from infra.machines.host import run
@@ -22,3 +23,18 @@ def disk_of(image: Path) -> Path:
             run("mke2fs", "-q", "-t", "ext4", "-d", str(image / "root"), str(unfinished))
             unfinished.rename(disk)
     return disk
+
+
+def fill(disk: Path) -> None:
+    """Let the file system take all of its file, which may have grown; nobody may have it mounted."""
+    if _size(disk) < disk.stat().st_size:
+        # resize2fs wants it checked; 1 means that all was mended.
+        run("sh", "-c", 'e2fsck -fp "$1" || [ $? = 1 ]', "sh", str(disk), timeout=None)
+        run("resize2fs", str(disk), timeout=None)
+
+
+def _size(disk: Path) -> int:
+    """Bytes of the file system."""
+    header = run("dumpe2fs", "-h", str(disk))
+    figures = dict(re.findall(r"^Block (count|size): +([0-9]+)$", header, re.MULTILINE))
+    return int(figures["count"]) * int(figures["size"])

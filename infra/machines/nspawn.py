@@ -12,12 +12,12 @@ from pathlib import Path
 from infra.machines import node_privileges
 from infra.machines.cgroup import ControlGroup
 from infra.machines.config import MachineConfig
+from infra.machines.disk import fill
 from infra.machines.host import run
 from infra.machines.idmap import RANGE, bind_shifted, first_user
 from infra.machines.scope import ScopeUnit
 from infra.machines.seed import take_seed
 
-REBOOT_REQUESTED = 133
 # Beyond what nspawn withholds by default: a machine of the VM tier makes no device nodes and traces nothing.
 _WITHHELD = ("CAP_MKNOD", "CAP_SYS_PTRACE", "CAP_SYS_RAWIO", "CAP_SYS_NICE", "CAP_SYS_TTY_CONFIG", "CAP_AUDIT_CONTROL")
 
@@ -43,6 +43,8 @@ class NspawnDriver:
         self._cgroup = None if self._scope else ControlGroup(config.scope)
 
     def prepare(self) -> None:
+        # What a supervisor that was killed has left running may still have the disks mounted.
+        self.clean_up()
         layers = {name: self._root / name for name in ("image", "upper", "work", "merged")}
         for layer in layers.values():
             layer.mkdir(parents=True, exist_ok=True)
@@ -58,9 +60,9 @@ class NspawnDriver:
             directory.mkdir(parents=True, exist_ok=True)
         if self.config.data_disk:
             self._data.mkdir(exist_ok=True)
+            fill(Path(self.config.data_disk))
             run("mount", "-o", "loop,nodev,nosuid", self.config.data_disk, str(self._data))
         if self._cgroup:
-            self._cgroup.remove()
             self._cgroup.create()
             self._cgroup.limit(self.config.memory, self.config.cpu)
             self._cgroup.deny_block_devices()
@@ -72,7 +74,7 @@ class NspawnDriver:
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
-                env=os.environ | self._environment(),
+                env=os.environ | {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
                 preexec_fn=self._enter_cgroup,
             )
 
@@ -135,8 +137,3 @@ class NspawnDriver:
         if not self.config.kubernetes_node:
             return {}
         return {path: self._root / "beside" / path.rpartition("/")[2] for path in _BESIDE_THE_OVERLAY}
-
-    def _environment(self) -> dict[str, str]:
-        if self.config.kubernetes_node:
-            return dict(node_privileges.ENVIRONMENT)
-        return {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}

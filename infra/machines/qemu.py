@@ -13,7 +13,7 @@ from typing import IO
 
 from infra.machines.accelerator import accelerator
 from infra.machines.config import MachineConfig
-from infra.machines.disk import disk_of
+from infra.machines.disk import disk_of, fill
 from infra.machines.host import run, succeeds
 from infra.machines.patience import SYSTEMD_WAITS, patience
 from infra.machines.seed import take_seed
@@ -43,6 +43,8 @@ class QemuDriver:
             run("mount", "-o", "loop", str(self._disk), str(mounted))
             take_seed(self._directory, mounted)
             run("umount", str(mounted))
+        if self.config.data_disk:
+            fill(Path(self.config.data_disk))
         self.clean_up()
         run("ip", "tuntap", "add", self._tap, "mode", "tap")
         run("ip", "link", "set", self._tap, "master", self.config.bridge, "up")

@@ -36,6 +36,10 @@ class State:
         """For what must not survive a reboot of the host, secrets on their way above all."""
         return Path("/run") / f"hybrid-platform-{self.platform_id}"
 
+    def make(self) -> None:
+        """Make the directory, in which other users of this host have no business."""
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+
     def machine(self, name: str) -> Path:
         return self.directory / "machines" / name
 

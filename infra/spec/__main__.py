@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 
 from infra.cli import out, plan_of, told_in_one_line
+from infra.placement import deployable
+from infra.spec import SpecError
 from infra.spec.schema import SCHEMA, schema_text
 
 
@@ -14,7 +16,7 @@ def main() -> None:
     parser.add_argument("spec", type=Path, nargs="?", default=Path("platform.yaml"), help="the file (%(default)s)")
     parser.add_argument("--write-schema", action="store_true", help=f"write {SCHEMA} instead")
     arguments = parser.parse_args()
-    with told_in_one_line():
+    with told_in_one_line(SpecError):
         _run(arguments)
 
 
@@ -23,7 +25,7 @@ def _run(arguments: argparse.Namespace) -> None:
         SCHEMA.write_text(schema_text(), encoding="utf-8")
         out.print(f"{SCHEMA}: written")
         return
-    plan = plan_of(arguments.spec)
+    plan = deployable(plan_of(arguments.spec))
     placed = ", ".join(f"{p.workload} → {p.runtime.value}" for p in plan.placements[:12])
     more = f" and {len(plan.placements) - 12} more" if len(plan.placements) > 12 else ""
     out.print(f"{arguments.spec} is valid: {placed}{more}")

@@ -258,7 +258,7 @@ def _known_fields(path: Location) -> str:
     return f"; allowed are {', '.join(fields)}" if fields else ""
 
 
-def _suggestion(name: str, known: Collection[str]) -> str:
+def suggestion(name: str, known: Collection[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     if close:
         return f"did you mean {close[0]}?"
@@ -280,7 +280,7 @@ def _contradictions(spec: Spec) -> Iterator[tuple[Location, str]]:
             elif peer not in spec.workloads:
                 yield (
                     (*here, "talks_to", index),
-                    f"{shown(peer)} is not a workload; {_suggestion(peer, spec.workloads)}",
+                    f"{shown(peer)} is not a workload; {suggestion(peer, spec.workloads)}",
                 )
             elif not spec.workloads[peer].ports:
                 yield (*here, "talks_to", index), f"{peer!r} has no ports to talk to"

@@ -193,6 +193,20 @@ def test_an_up_that_was_killed_is_continued_by_the_next(platform, entry):
     assert json.loads(platform.pulumi("preview", "--json"))["changeSummary"].keys() == {"same"}
 
 
+def test_a_data_disk_that_grows_is_larger_in_its_machine_with_all_that_it_held(platform, entry, tmp_path):
+    assert entry in entries(platform)
+    spec = tmp_path / "platform.yaml"
+    spec.write_text((PROJECT / "platform.yaml").read_text().replace("disk: 2GiB", "disk: 3GiB"))
+    platform.up("--config", f"hybrid-platform:spec={spec}")
+    size = platform.host("ledger-0").check_output("df --output=size --block-size=1M /srv/data | tail -1")
+    assert int(size) > 2500
+    assert serves(platform)
+    assert entry in entries(platform)
+    refused = platform.pulumi("up", "--yes", "--skip-preview", check=False)
+    assert "workloads.ledger.resources.disk: 2048MiB is less than the 3072MiB of" in refused
+
+
+# The next one's disk is as small as platform.yaml says again, because the last one's is gone.
 def test_a_data_disk_that_was_deleted_is_made_anew_with_all_that_depends_on_it(platform, entry):
     assert entry in entries(platform)
     supervisor.stop(platform.machine_directory("ledger-0"))

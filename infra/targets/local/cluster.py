@@ -82,7 +82,8 @@ class Cluster(pulumi.ComponentResource):
                 "kubernetes_node_volumes": [_volume_path(name) for name in volumes],
                 "kubernetes_node_reserved": reserved(context.driver, memory, SYSTEM_RESERVE),
             },
-            [self.machine.instance_id, programs.keys],
+            # A disk of another size means that the machine was restarted: what follows waits for its API here.
+            [self.machine.instance_id, programs.keys, self.data_disk.size if self.data_disk else 0],
             child,
         )
         services = Playbook(
@@ -119,7 +120,12 @@ class Cluster(pulumi.ComponentResource):
         if not size:
             return None
         path = context.state.data_disk(CLUSTER_MACHINE)
-        return DataDisk(f"{CLUSTER_MACHINE}-data", str(path), size + FILE_SYSTEM_OWN, opts)
+        return DataDisk(f"{CLUSTER_MACHINE}-data", str(path), disk_size(path, size), opts)
+
+
+def disk_size(disk: Path, volumes: int) -> int:
+    """Bytes of the disk for so many of volumes. It cannot shrink: what a workload leaves is kept for the next one."""
+    return max(volumes + FILE_SYSTEM_OWN, disk.stat().st_size if disk.exists() else 0)
 
 
 def _volume_path(workload: str) -> str:

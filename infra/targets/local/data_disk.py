@@ -7,6 +7,7 @@ destroy`, or a workload that leaves platform.yaml, removes the data.
 
 from __future__ import annotations
 
+import os
 import uuid
 from pathlib import Path
 
@@ -25,10 +26,12 @@ class DataDisk(Resource, module="local", name="DataDisk"):
     """Sparse; it can grow in place and refuses to shrink. Deleted only with its workload.
 
     Attributes:
+        size: bytes of the file; its file system takes all of them when the machine starts next.
         owner: another one means that the disk may be new and empty: the machine has to be made anew around it.
     """
 
     path: pulumi.Output[str]
+    size: pulumi.Output[int]
     owner: pulumi.Output[str]
 
     def __init__(self, name: str, path: str, size: int, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -74,7 +77,9 @@ def _make(disk: Path, size: int) -> None:
     disk.parent.mkdir(parents=True, exist_ok=True)
     unfinished = disk.with_suffix(".building")
     unfinished.unlink(missing_ok=True)
-    run("truncate", f"--size={size}", str(unfinished))
+    # What is kept here is no matter of the host's other users.
+    unfinished.touch(mode=0o600)
+    os.truncate(unfinished, size)
     run("mke2fs", "-q", "-t", "ext4", "-L", "data", str(unfinished))
     unfinished.rename(disk)
 
@@ -83,10 +88,8 @@ def _grow(disk: Path, size: int) -> None:
     has = disk.stat().st_size
     if size < has:
         raise RuntimeError(f"the data disk {disk} is {has} bytes; it can grow but not shrink to {size}")
-    if size > has:
-        # The machine's kernel learns the new size when it starts next; growing the file harms nobody.
-        run("truncate", f"--size={size}", str(disk))
-        run("resize2fs", str(disk))
+    # Only the file: a machine may have mounted what is in it.
+    os.truncate(disk, size)
 
 
 def _owner_file(disk: Path) -> Path:

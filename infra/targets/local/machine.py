@@ -81,7 +81,9 @@ def update(inputs: Values, old: Values) -> Values:
     if not (directory / FILE).exists() or (directory / "seed").exists():
         return create(inputs)
     config = _config(inputs, MachineConfig.read(directory).instance_id)
-    must_restart = config.driver == "qemu" and (config.memory, config.cpu) != (old["memory"], old["cpu"])
+    # A file system takes what its disk has grown by when it is not mounted.
+    needs_restart = ("data_disk_size", *(("memory", "cpu") if config.driver == "qemu" else ()))
+    must_restart = any(inputs[value] != old.get(value) for value in needs_restart)
     config.write(directory)
     if must_restart:
         supervisor.stop(directory)

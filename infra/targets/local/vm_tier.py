@@ -9,7 +9,7 @@ import pulumi
 
 from infra.inventory import Inventory, databases
 from infra.placement import Runtime
-from infra.spec import Workload
+from infra.spec import Spec, Workload
 from infra.targets.local.context import Context, machines_of
 from infra.targets.local.data_disk import DataDisk
 from infra.targets.local.golden_image import GoldenImage
@@ -46,6 +46,7 @@ class VmTier(pulumi.ComponentResource):
         disk = None
         if workload.resources.disk:
             path = self._context.state.data_disk(machine)
+            refuse_to_shrink(self._context.plan.spec, name, path)
             disk = DataDisk(f"{machine}-data", str(path), workload.resources.disk, child)
             self.data_disks[machine] = disk
         self.machines[machine] = Machine(
@@ -99,7 +100,7 @@ class VmTier(pulumi.ComponentResource):
         callers = self._context.plan.callers_of(name)
         for caller in callers:
             self.passwords[f"{caller}@{name}"] = Password(
-                f"{caller}-{name}-password", opts=pulumi.ResourceOptions(parent=self)
+                f"{caller}@{name}-password", opts=pulumi.ResourceOptions(parent=self)
             )
         return {
             "postgresql_port": workload.ports[0],
@@ -116,6 +117,18 @@ class VmTier(pulumi.ComponentResource):
             ],
             "postgresql_ca_destination": str(ca_path(self._context, machine)),
         }
+
+
+def refuse_to_shrink(spec: Spec, workload: str, disk: Path) -> None:
+    """Before anything is made, with its line in the file.
+
+    Raises:
+        SpecError: if the disk that is there is larger than what is asked for.
+    """
+    has, wanted = disk.stat().st_size if disk.exists() else 0, spec.workloads[workload].resources.disk
+    if wanted < has:
+        told = f"{wanted // 2**20}MiB is less than the {has // 2**20}MiB of {disk}; a disk can grow but not shrink"
+        raise spec.origin.error([(("workloads", workload, "resources", "disk"), told)])
 
 
 def ca_path(context: Context, machine: str) -> Path:
@@ -145,6 +158,7 @@ def machine_inputs(
         "cpu": cpu,
         "data_disk": data_disk.path if data_disk else "",
         "data_disk_owner": data_disk.owner if data_disk else "",
+        "data_disk_size": data_disk.size if data_disk else 0,
         "kubernetes_node": kubernetes_node,
         "authorized_key": context.ssh_key.public_key,
     }

@@ -111,7 +111,7 @@ def app_url(context: Context) -> str:
     if ports:
         return f"http://{context.addresses[CLUSTER_MACHINE]}:{next(iter(ports.values()))}"
     for name, workload in context.plan.on(Runtime.VM).items():
-        if workload.public:
+        if workload.public and workload.replicas:
             return f"http://{context.addresses[f'{name}-0']}:{workload.ports[0]}"
     return ""
 
