@@ -118,7 +118,8 @@ def clean_cache() -> int:
         return code
     for path in [*cache.iterdir(), *(cache / "images").iterdir()]:
         # Images with a manifest are those that pruning knows; the others are unfinished, or stock Debian.
-        if path.is_dir() and path.name != "images" and not (path / "manifest.json").exists() and not images.users(path):
+        known = (path / "manifest.json").exists() and path.suffix != ".building"
+        if path.is_dir() and path.name != "images" and not known and not images.users(path):
             shutil.rmtree(path)
     return 0
 

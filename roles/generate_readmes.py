@@ -5,6 +5,7 @@ python roles/generate_readmes.py [--check]
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ ROLES = Path(__file__).resolve().parent
 
 
 def text(description: str | list[str]) -> str:
-    return " ".join([description] if isinstance(description, str) else description)
+    """As Markdown: Ansible marks code by C(), options by O(), values by V()."""
+    written = " ".join([description] if isinstance(description, str) else description)
+    return re.sub(r"\b[COV]\(([^)]*)\)", r"`\1`", written)
 
 
 def cell(value: Any) -> str:
@@ -51,7 +54,7 @@ def readme(role: Path) -> str:
     for name, entry in entries.items():
         if name != "main":
             lines += [f"## Entry point `{name}`", ""]
-        lines += [f"{entry['short_description']}.", ""]
+        lines += [f"{text(entry['short_description'])}.", ""]
         if "description" in entry:
             lines += [f"{text(entry['description'])}", ""]
         options = entry.get("options", {})

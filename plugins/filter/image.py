@@ -6,6 +6,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import re
 import uuid
 from datetime import UTC
 from typing import Any
@@ -14,6 +15,8 @@ from urllib.parse import quote
 from ansible.errors import AnsibleFilterError
 
 FIELDS = ("name", "version", "architecture", "source", "source_version")
+_SPECIAL = re.compile(r"\*\*/|\*|\[!|[.+?^$(){}|\\]")
+_MEANS = {"**/": "(.*/)?", "*": "[^/]*", "[!": "[^"}
 
 
 def dpkg_packages(listing: str) -> list[dict[str, str]]:
@@ -109,6 +112,21 @@ def cve_list(manifest: dict[str, Any], still_open: dict[str, Any], fixed: dict[s
     return {"image": manifest["name"], "built": manifest["built"], "open": still_open, "fixed": fixed}
 
 
+def hygiene_lines(patterns: list[str]) -> str:
+    """A regular expression of grep -E for the lines of hygiene.sh that tell of these paths, or of what is below them.
+
+    Args:
+        patterns: shell patterns, as image_seal takes them.
+    """
+    return f"^[a-z_]+: ({'|'.join(_SPECIAL.sub(_regular, pattern) for pattern in patterns)})([/: ]|$)"
+
+
+def _regular(special: re.Match[str]) -> str:
+    if special[0] == "*" and special.string[special.start() - 1] == "/":
+        return "([^/.][^/]*)?"  # as in a shell, hidden names need a pattern with a dot
+    return _MEANS.get(special[0], "\\" + special[0])
+
+
 class FilterModule:
     """Filters of the golden_image role."""
 
@@ -119,4 +137,5 @@ class FilterModule:
             "image_label": image_label,
             "cyclonedx": cyclonedx,
             "cve_list": cve_list,
+            "hygiene_lines": hygiene_lines,
         }

@@ -16,6 +16,8 @@ description:
     makes a machine of an image puts a link C(users/<machine>) there, to a link that goes with the machine and points
     at the image.
   - Changes happen under a lock of the directory; a deletion that was killed is finished by the next one.
+  - A directory whose name ends with C(.building) is no image yet. One whose manifest cannot be read is left out, with a
+    warning.
 options:
   directory:
     description: Where the images are.
@@ -29,7 +31,8 @@ options:
       - C(deprecate) says of O(image) that no new machine should start from it. The current one is not deprecated.
       - C(delete) removes O(image), if it is neither current nor in use.
       - C(prune) removes what nothing needs - images that are neither current nor previous, that are not in use, that
-        are not among the O(keep) last used of their name, and that were last used more than O(unused_hours) ago.
+        are not among the O(keep) last used of their name that are not deprecated, and that were last used more than
+        O(unused_hours) ago.
     type: str
     choices: [list, promote, deprecate, delete, prune]
     default: list
@@ -85,13 +88,14 @@ import fcntl
 import glob
 import json
 import os
+import re
 import shutil
 import time
 
 from ansible.module_utils.basic import AnsibleModule
 
 MANIFEST, DEPRECATED, USERS, LOCK = "manifest.json", "deprecated.json", "users", ".lifecycle.lock"
-GONE = ".removing"
+GONE, UNFINISHED = ".removing", ".building"
 
 
 class Refused(Exception):
@@ -104,14 +108,15 @@ def mounted(path):
     By its name alone: where a bind mount is listed its path begins at the root of its file system, wherever that is.
     """
     seen = set()
-    needle = f"/{os.path.basename(path)}/"
+    # The image itself or something in it, as a path or as one of the layers in an overlay's options.
+    needle = re.compile(rf"/{re.escape(os.path.basename(path))}(?=[/:,\s])")
     for process in glob.glob("/proc/[0-9]*"):
         with contextlib.suppress(OSError):
             namespace = os.readlink(f"{process}/ns/mnt")
             if namespace not in seen:
                 seen.add(namespace)
                 with open(f"{process}/mountinfo") as mounts:
-                    if any(needle in line for line in mounts):
+                    if any(needle.search(line) for line in mounts):
                         return True
     return False
 
@@ -123,18 +128,22 @@ def users(path):
 
 
 class Images:
-    """The images of a directory, as they are now."""
+    """The images of a directory, as they are now; `broken` says of the others why they are none, by name."""
 
     def __init__(self, directory, now):
         self.directory = directory
         self.now = now
-        self.all = {}
+        self.all, self.broken = {}, {}
         for file in sorted(glob.glob(os.path.join(glob.escape(directory), "*", MANIFEST))):
             path = os.path.dirname(file)
-            if not os.path.islink(path) and not path.endswith(GONE):
-                # Listing takes no lock: somebody may remove the image right now.
-                with contextlib.suppress(FileNotFoundError):
-                    self.all[os.path.basename(path)] = self._read(path)
+            if os.path.islink(path) or path.endswith((GONE, UNFINISHED)):
+                continue
+            try:
+                self.all[os.path.basename(path)] = self._read(path)
+            except FileNotFoundError:
+                pass  # listing takes no lock: somebody may remove the image right now
+            except (KeyError, TypeError, ValueError) as error:
+                self.broken[os.path.basename(path)] = repr(error)
 
     def _read(self, path):
         with open(os.path.join(path, MANIFEST)) as file:
@@ -190,7 +199,9 @@ class Images:
         for name in sorted({image["name"] for image in self.all.values()}):
             mine = [one["image"] for one in self.all.values() if one["name"] == name]
             last_used = {image: os.stat(self.path(image)).st_mtime for image in mine}
-            for image in sorted(mine, key=last_used.get, reverse=True)[keep:]:
+            mine.sort(key=last_used.get, reverse=True)
+            wanted = [image for image in mine if self.all[image]["deprecated"] is None][:keep]
+            for image in [image for image in mine if image not in wanted]:
                 staged = self.all[image]["stage"] in ("current", "previous")
                 rested = self.now.timestamp() - last_used[image] > unused_hours * 3600
                 if rested and not staged and not self.in_use(image):
@@ -200,7 +211,9 @@ class Images:
 
 def point(link, image):
     """Make the link point at the image, in one step."""
-    unfinished = f"{link}.{os.getpid()}"
+    unfinished = f"{link}.new"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(unfinished)  # of somebody who was killed: whoever changes something has the lock
     os.symlink(image, unfinished)
     os.replace(unfinished, link)
 
@@ -228,13 +241,17 @@ def deprecate(images, image, reason, check):
     one = images.one(image)
     if one["stage"] == "current":
         raise Refused(f"{image} is the current one; promote another one first")
-    if one["deprecated"] == reason:
+    # Whoever was killed in between has left it the previous one.
+    if one["deprecated"] == reason and one["stage"] != "previous":
         return False
     if not check:
-        unfinished = os.path.join(images.path(image), f".{DEPRECATED}")
+        path = images.path(image)
+        last_used = os.stat(path)
+        unfinished = os.path.join(path, f".{DEPRECATED}")
         with open(unfinished, "w") as file:
             json.dump({"reason": reason, "since": images.now.isoformat()}, file)
-        os.replace(unfinished, os.path.join(images.path(image), DEPRECATED))
+        os.replace(unfinished, os.path.join(path, DEPRECATED))
+        os.utime(path, ns=(last_used.st_atime_ns, last_used.st_mtime_ns))
         if one["stage"] == "previous":
             os.unlink(images.link(one["name"], "previous"))
     return True
@@ -317,13 +334,17 @@ def main():
     changed, removed = False, []
     try:
         if not os.path.isdir(directory):
-            raise Refused(f"there is no directory {directory}")
+            raise Refused(f"there is no directory {directory}; the playbook takes another one as image_directory")
+        if module.params["keep"] < 0:
+            raise Refused(f"{module.params['keep']} images cannot be kept; 0 keeps none that nothing needs")
         if module.params["action"] != "list":
             with locked(directory):
                 changed, removed = act(Images(directory, now), module.params, module.check_mode)
         images = Images(directory, now)
     except Refused as refused:
         module.fail_json(msg=str(refused))
+    for image, reason in images.broken.items():
+        module.warn(f"{image} is left out, since its manifest cannot be read: {reason}")
     module.exit_json(
         changed=changed,
         removed=removed,

@@ -47,7 +47,8 @@ def test_the_bill_of_materials_is_valid_by_its_own_schema_and_complete(image, ma
 def test_open_cves_are_listed_or_unknown_for_a_reason(cves):
     known = cves["open"]["status"] == "known"
     assert known == isinstance(cves["open"]["cves"], list)
-    assert known or cves["open"]["reason"]
+    # Debian's tracker may be out of reach, but debsecan is fetched where it is not installed.
+    assert known or "debsecan is not installed" not in cves["open"]["reason"]
 
 
 def test_cves_that_the_packages_have_fixed_are_listed(cves):

@@ -42,7 +42,8 @@ def left(cache):
 def test_images_in_use_stay_and_nothing_else(cache, tmp_path):
     for name, manifest in (("base-1", True), ("base-2", True), ("stock-1", False), ("stock-2", False)):
         image(cache, name, manifest)
-    image(cache, "base-3.building", manifest=False)
+    for name, manifest in (("base-3.0123abcd.building", False), ("base-4.0123abcd.building", True)):
+        image(cache, name, manifest)
     machines = [machine_of(tmp_path, cache / "images" / name) for name in ("base-1", "stock-1")]
     assert lifecycle.clean_cache() == 0
     assert left(cache) == {"images", "images/base-1", "images/stock-1"}

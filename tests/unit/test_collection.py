@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -12,6 +13,7 @@ import yaml
 
 PROJECT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,7 @@ def ansible(program, *arguments, home, **environment):
 def test_the_tarball_has_the_collection_and_nothing_of_the_platform_around_it(tarball):
     with tarfile.open(tarball) as archive:
         tops = {name.split("/")[0] for name in archive.getnames()}
+        docs = {name for name in archive.getnames() if name.startswith("docs")}
     wanted = {
         "roles",
         "playbooks",
@@ -49,10 +52,21 @@ def test_the_tarball_has_the_collection_and_nothing_of_the_platform_around_it(ta
         "changelogs",
         "README.md",
         "CHANGELOG.md",
-        "CONTRIBUTING.md",
         "LICENSE",
+        "docs",
     }
+    assert docs == {"docs", "docs/patching.md"}
     assert tops == wanted | {"MANIFEST.json", "FILES.json"}
+
+
+def test_what_the_collection_tells_of_itself_leads_to_what_it_has(tarball):
+    """The rest of the README is about the platform, which its text says."""
+    with tarfile.open(tarball) as archive:
+        names = set(archive.getnames())
+    roles_alone = (PROJECT / "README.md").read_text().partition("## The roles alone\n")[2].partition("\n## ")[0]
+    texts = {"README.md": roles_alone, "docs/patching.md": (PROJECT / "docs/patching.md").read_text()}
+    links = {os.path.normpath(Path(file).parent / link) for file in texts for link in LINK.findall(texts[file])}
+    assert links and links - names == set()
 
 
 def test_every_role_is_there_with_its_options(installed):

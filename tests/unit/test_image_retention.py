@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -46,6 +47,33 @@ def test_building_an_image_removes_what_nobody_needs(cache, tmp_path):
     golden_image.build("base", "debian-13", (), cache / "base-5")
     left = {path.name for path in cache.iterdir() if path.is_dir()}
     assert left == {"base-5", "base-1", "base-4", "other-1"}
+
+
+def test_what_a_killed_build_goes_on_writing_is_in_no_image(cache, monkeypatch):
+    """Only its parent was killed: what runs below `pulumi up` does not always go with it."""
+    attempts = []
+
+    def killed(command, cwd):
+        attempts.append(Path(command[6]))
+        raise KeyboardInterrupt
+
+    def build(command, cwd):
+        attempts.append(Path(command[6]))
+        (attempts[0] / "root").mkdir(parents=True, exist_ok=True)
+        (attempts[0] / "root" / "late").touch()
+        fill(attempts[1], "base")
+
+    monkeypatch.setattr(golden_image, "run_streaming", killed)
+    with pytest.raises(KeyboardInterrupt):
+        golden_image.build("base", "debian-13", (), cache / f"base-{'0' * 16}")
+    orphan = subprocess.Popen(["sh", "-c", "read forever", "orphan", attempts[0] / "root"], stdin=subprocess.PIPE)
+    monkeypatch.setattr(golden_image, "run_streaming", build)
+    golden_image.build("base", "debian-13", (), cache / f"base-{'0' * 16}")
+    assert orphan.wait(timeout=60) != 0
+    assert not (cache / f"base-{'0' * 16}" / "root").exists()
+    monkeypatch.setattr(golden_image, "run_streaming", lambda command, cwd: fill(Path(command[6]), "base"))
+    golden_image.build("base", "debian-13", (), cache / f"base-{'1' * 16}")
+    assert not attempts[0].exists()
 
 
 def test_an_image_that_is_used_again_is_kept_for_it(cache):

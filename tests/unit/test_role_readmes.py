@@ -1,5 +1,6 @@
 """READMEs of roles and defaults of roles say what meta/argument_specs.yml says."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,11 @@ def test_readmes_are_in_step():
         [sys.executable, ROLES / "generate_readmes.py", "--check"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, f"{done.stdout}Run: python roles/generate_readmes.py"
+
+
+@pytest.mark.parametrize("role", ALL)
+def test_a_readme_has_the_markdown_of_what_ansible_marks(role):
+    assert not re.search(r"\b[A-Z]\(", (ROLES / role / "README.md").read_text())
 
 
 @pytest.mark.parametrize("role", ALL)

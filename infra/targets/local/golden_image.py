@@ -1,7 +1,7 @@
 """Golden images: a root directory built once from its inputs and shared by the machines that start from it.
 
 Images are kept in the cache beside the compiled programs, named by the digest of what they are made
-from; an image is built in a directory aside and renamed when it is whole.
+from; each attempt to build one has a directory of its own aside, which is renamed when it is whole.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import secrets
 import shutil
 import sys
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from pathlib import Path
 import pulumi
 from pulumi.dynamic import Resource
 
-from infra.machines import images
+from infra.machines import images, processes
 from infra.machines.host import run_streaming
 from infra.machines.state import PROJECT, state
 from infra.targets.local import ansible
@@ -89,10 +90,12 @@ def build(name: str, release: str, roles: Sequence[str], destination: Path) -> N
         if destination.is_dir():
             return
         # Exactly this name's: `debian-13-*` would also be somebody else's `debian-13-postgresql-…`.
-        for leftover in destination.parent.glob(f"{name}-{'?' * 16}.building"):
-            shutil.rmtree(leftover)
-        unfinished = destination.with_name(destination.name + ".building")
-        unfinished.mkdir(parents=True)
+        for leftover in destination.parent.glob(f"{name}-{'?' * 16}.*building"):
+            # A build goes on by itself where only its parent was killed. What it still writes goes the next time.
+            processes.end(processes.with_argument(str(leftover)))
+            shutil.rmtree(leftover, ignore_errors=True)
+        unfinished = destination.with_name(f"{destination.name}.{secrets.token_hex(4)}.building")
+        unfinished.mkdir()
         command = [
             sys.executable,
             "-u",

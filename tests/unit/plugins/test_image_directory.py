@@ -129,11 +129,14 @@ def test_a_machine_whose_directory_was_removed_or_has_another_image_uses_the_old
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
-def test_an_image_that_is_mounted_anywhere_is_in_use(images, failure):
+@pytest.mark.parametrize("mount", ["--bind {}/root", "--bind {}", "-t overlay -o lowerdir={}/root:/usr overlay",
+                                   "-t overlay -o lowerdir={}:/usr overlay"])  # fmt: skip
+def test_an_image_that_is_mounted_anywhere_is_in_use(images, failure, mount):
     """Also where nobody said so; an older version of the platform does not."""
-    path = images.add("base-1")
+    path = images.add("base-11")
+    images.add("base-1")
     (images.path.parent / "mounts").mkdir()
-    command = f"mount --bind {path}/root {images.path.parent}/mounts && echo mounted && exec cat"
+    command = f"mount {mount.format(path)} {images.path.parent}/mounts && echo mounted && exec cat"
     holder = subprocess.Popen(
         ["unshare", "--mount", "--propagation", "private", "sh", "-c", command],
         stdin=subprocess.PIPE,
@@ -141,11 +144,12 @@ def test_an_image_that_is_mounted_anywhere_is_in_use(images, failure):
     )
     try:
         assert holder.stdout.readline() == b"mounted\n"
-        with pytest.raises(failure, match="base-1 is in use by a mount"):
-            images.do("delete", "base-1")
+        with pytest.raises(failure, match="base-11 is in use by a mount"):
+            images.do("delete", "base-11")
+        assert images.do("delete", "base-1")["changed"]
     finally:
         holder.communicate()
-    assert images.do("delete", "base-1")["changed"]
+    assert images.do("delete", "base-11")["changed"]
 
 
 def test_pruning_leaves_what_is_staged_used_fresh_or_among_the_last(images):
@@ -159,6 +163,116 @@ def test_pruning_leaves_what_is_staged_used_fresh_or_among_the_last(images):
     assert not images.do("prune", keep=2)["changed"]
     assert images.do("prune", keep=0)["removed"] == ["a-5", "b-1"]
     assert sorted(images.stages()) == ["a-1", "a-3", "a-6"]
+
+
+def test_a_deprecated_image_takes_no_place_from_those_that_pruning_keeps(images):
+    for image, age in (("a-1", 90), ("a-2", 80), ("a-3", 70), ("a-4", 60)):
+        images.add(image, age=age)
+    before = (images.path / "a-4").stat().st_mtime
+    images.do("deprecate", "a-4", reason="hole")
+    assert (images.path / "a-4").stat().st_mtime == before
+    assert images.do("prune", keep=2)["removed"] == ["a-4", "a-1"]
+
+
+def test_fewer_than_none_cannot_be_kept(images, failure):
+    images.add("a-1", age=90)
+    with pytest.raises(failure, match="-1 images cannot be kept"):
+        images.do("prune", keep=-1)
+    assert images.stages() == {"a-1": "candidate"}
+
+
+def test_what_is_being_built_is_no_image(images, failure):
+    """Also when its manifest is written already: it may still be looked at, or its builder be dead."""
+    images.add("a-1", age=90)
+    images.add("a-2.0123abcd.building", age=80)
+    assert images.stages() == {"a-1": "candidate"}
+    with pytest.raises(failure, match=r"there is no image a-2\.0123abcd\.building"):
+        images.do("promote", "a-2.0123abcd.building")
+    assert not images.do("prune", keep=1)["changed"]
+
+
+@pytest.mark.parametrize(
+    "manifest", ["", "{", "[]", "{}", '{"name": "a", "release": "debian-13", "built": "", "expires": "soon"}']
+)
+def test_an_image_with_a_broken_manifest_is_left_out_with_a_warning(images, manifest, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(image_directory.AnsibleModule, "warn", lambda _, text: warnings.append(text))
+    images.add("a-1")
+    (images.add("a-2") / "manifest.json").write_text(manifest)
+    assert images.do("promote", "a-1")["changed"]
+    assert images.stages() == {"a-1": "current"}
+    assert len(warnings) == 2
+    assert all(text.startswith("a-2 is left out, since its manifest cannot be read: ") for text in warnings)
+
+
+def test_a_directory_that_is_not_there_is_told_with_the_name_of_the_variable(call, tmp_path, failure):
+    with pytest.raises(failure, match=r"there is no directory .*/none; .* takes another one as image_directory"):
+        call(image_directory, directory=str(tmp_path / "none"))
+
+
+class Killed(Exception):
+    """In the place of a signal."""
+
+
+def kill_at(monkeypatch, module, function, calls):
+    """Let the process end instead of the given call of the function."""
+    real, count = getattr(module, function), iter(range(1, 100))
+
+    def killed(*arguments, **more):
+        if next(count) == calls:
+            raise Killed
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(module, function, killed)
+
+
+def test_a_promotion_that_was_killed_leaves_the_old_image_and_is_finished(images, monkeypatch):
+    for image in ("a-1", "a-2"):
+        images.add(image)
+    images.do("promote", "a-1")
+    with monkeypatch.context() as context:
+        kill_at(context, image_directory, "point", 2)
+        with pytest.raises(Killed):
+            images.do("promote", "a-2")
+    links = [images.path / f"a.{stage}" for stage in ("current", "previous")]
+    assert [str(link.readlink()) for link in links] == ["a-1", "a-1"]
+    with monkeypatch.context() as context:
+        kill_at(context, image_directory.os, "replace", 1)
+        with pytest.raises(Killed):
+            images.do("promote", "a-2")
+    assert images.do("promote", "a-2")["changed"]
+    assert images.stages() == {"a-1": "previous", "a-2": "current"}
+
+
+def test_a_deprecation_that_was_killed_is_finished(images, monkeypatch):
+    for image in ("a-1", "a-2"):
+        images.add(image)
+        images.do("promote", image)
+    with monkeypatch.context() as context:
+        kill_at(context, image_directory.os, "unlink", 1)
+        with pytest.raises(Killed):
+            images.do("deprecate", "a-1", reason="hole")
+    assert images.do("deprecate", "a-1", reason="hole")["changed"]
+    assert images.stages() == {"a-1": "deprecated", "a-2": "current"}
+
+
+def test_a_previous_image_that_is_deleted_leaves_no_link(images):
+    for image in ("a-1", "a-2"):
+        images.add(image)
+        images.do("promote", image)
+    images.do("delete", "a-1")
+    assert not (images.path / "a.previous").is_symlink()
+
+
+def test_an_image_loses_its_name_before_it_loses_its_files(images, monkeypatch):
+    images.add("a-1")
+    with monkeypatch.context() as context:
+        kill_at(context, image_directory.shutil, "rmtree", 1)
+        with pytest.raises(Killed):
+            images.do("delete", "a-1")
+    assert images.stages() == {} and not (images.path / "a-1").exists()
+    images.do("prune")
+    assert [path.name for path in images.path.iterdir()] == [claims.LOCK]
 
 
 def test_check_mode_tells_and_changes_nothing(images):

@@ -1,6 +1,7 @@
 """Filters of the golden_image role."""
 
 import json
+import subprocess
 
 import pytest
 from ansible.errors import AnsibleFilterError
@@ -56,3 +57,39 @@ def test_an_image_that_is_sealed_again_is_as_old_as_it_was(manifest):
     patched = image.image_manifest(packages[:1], "base", "debian-13", 10 * 86400, 30, label)
     assert patched["built"] == "1970-01-11T00:00:00+00:00"
     assert image.image_manifest(packages, "other", "debian-13", 10 * 86400, 30, label)["built"] == patched["built"]
+
+
+@pytest.mark.parametrize(
+    ("kept", "told", "left"),
+    [
+        ("/root/.ssh/*", ["access: /root/.ssh/authorized_keys"], ["access: /root/.ssh2/authorized_keys"]),
+        (
+            "/etc/ssh/ssh_host_*",
+            ["host_keys: /etc/ssh/ssh_host_rsa_key"],
+            ["private_keys: /srv/etc/ssh/ssh_host_rsa_key"],
+        ),
+        (
+            "/etc/hostname",
+            ["machine_identity: /etc/hostname names the builder"],
+            ["machine_identity: /etc/hostname.d/a"],
+        ),
+        (
+            "/etc/resolv.conf",
+            ["build_leftovers: /etc/resolv.conf:nameserver 192.0.2.1"],
+            ["build_leftovers: /etc/resolv-conf"],
+        ),
+        ("/var/log", ["logs: /var/log/journal/0123/system.journal"], ["logs: /srv/var/log/a"]),
+        ("/tmp/*", ["temporary_files: /tmp/a/.b"], ["temporary_files: /tmp/.a"]),
+        ("/tmp/.[!.]*", ["temporary_files: /tmp/.a"], ["temporary_files: /tmp/a"]),
+        (
+            "/etc/**/*.dpkg-*",
+            ["build_leftovers: /etc/a.dpkg-old", "build_leftovers: /etc/b/c/a.dpkg-old"],
+            ["x: /a.dpkg-old"],
+        ),
+    ],
+)
+def test_what_was_kept_on_purpose_is_told_from_what_was_left(kept, told, left):
+    """By grep, which is what reads the expression in an image."""
+    command = ["grep", "--extended-regexp", "--invert-match", image.hygiene_lines(["/run", kept])]
+    lines = "".join(f"{line}\n" for line in ["temporary_files: /run/a/b", *told, *left])
+    assert subprocess.run(command, input=lines, capture_output=True, text=True).stdout.splitlines() == left

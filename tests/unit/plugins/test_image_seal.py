@@ -1,5 +1,9 @@
 """hybrid.platform.image_seal"""
 
+import os
+
+import pytest
+
 from plugins.modules import image_seal
 
 
@@ -32,3 +36,49 @@ def test_a_link_is_replaced_not_followed(call, tmp_path):
     (tmp_path / "machine-id").symlink_to(target)
     call(image_seal, remove=[], empty=[f"{tmp_path}/machine-id"])
     assert target.read_text() == "keep" and not (tmp_path / "machine-id").is_symlink()
+
+
+def test_logs_lose_their_content_and_keep_what_services_need_of_them(call, tmp_path):
+    deep = tmp_path / "log" / "amazon" / "ssm"
+    deep.mkdir(parents=True)
+    (deep / "audits").write_text("x")
+    (deep / "audits").chmod(0o640)
+    (deep / ".hidden").write_text("x")
+    (deep / "empty").touch()
+    inode = (deep / "empty").stat().st_ino
+    with (deep / "audits").open("a") as writer:
+        told = call(image_seal, remove=[], logs=[f"{tmp_path}/log"])
+        writer.write("whoever runs goes on writing")
+    assert told["emptied"] == [f"{deep}/.hidden", f"{deep}/audits"]
+    assert [path.read_text() for path in sorted(deep.iterdir())] == ["", "", ""]
+    assert (deep / "audits").stat().st_mode & 0o777 == 0o640 and (deep / "empty").stat().st_ino == inode
+    assert not call(image_seal, check=True, remove=[], logs=[f"{tmp_path}/log"])["changed"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving files away needs root")
+def test_logs_keep_their_owner(call, tmp_path):
+    (tmp_path / "a").write_text("x")
+    os.chown(tmp_path / "a", 12, 34)
+    call(image_seal, remove=[], logs=[str(tmp_path)])
+    assert ((tmp_path / "a").stat().st_uid, (tmp_path / "a").stat().st_gid) == (12, 34)
+
+
+def test_what_is_kept_stays_with_what_is_below_and_above_it(call, tmp_path):
+    for directory in ("home/.ssh", "journal/id"):
+        (tmp_path / directory).mkdir(parents=True)
+    for file in ("home/.ssh/key", "journal/id/a", "log", "machine-id"):
+        (tmp_path / file).write_text("x")
+    what = {"remove": [f"{tmp_path}/home", f"{tmp_path}/home/.ssh/*", f"{tmp_path}/journal/*"]}
+    what |= {"empty": [f"{tmp_path}/machine-id"], "logs": [str(tmp_path)]}
+    keep = [f"{tmp_path}/home/.ssh/*", f"{tmp_path}/journal/*", f"{tmp_path}/machine-id"]
+    told = call(image_seal, **what, keep=keep)
+    assert told["removed"] == [] and told["emptied"] == [f"{tmp_path}/log"]
+    assert (tmp_path / "home/.ssh/key").read_text() == (tmp_path / "journal/id/a").read_text() == "x"
+    assert not call(image_seal, check=True, **what, keep=keep)["changed"]
+
+
+def test_what_sealing_does_not_know_cannot_be_kept(call, tmp_path, failure):
+    what = make(tmp_path)
+    with pytest.raises(failure, match=r"does not know /root/\.shh/\*, so it cannot keep that; it knows .*/machine-id"):
+        call(image_seal, **what, keep=["/root/.shh/*", *what["empty"]])
+    assert (tmp_path / "machine-id").read_text() == "0123"

@@ -1,0 +1,70 @@
+"""Whoever gives a role something of a wrong type is told so before anything is done."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).resolve().parents[2]
+ENTRIES = {
+    f"hybrid.platform.{spec.parents[1].name}": yaml.safe_load(spec.read_text())["argument_specs"]
+    for spec in (PROJECT / "roles").glob("*/meta/argument_specs.yml")
+}
+PLAYS = [file for tree in ("playbooks", "molecule", "infra") for file in sorted((PROJECT / tree).rglob("*.yml"))]
+
+
+def used_roles(node):
+    """What a playbook says of each role that it imports or includes."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in ("ansible.builtin.import_role", "ansible.builtin.include_role"):
+                yield value
+            yield from used_roles(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from used_roles(value)
+
+
+def test_entry_points_are_named_as_their_specification_is():
+    """With the end of a file's name Ansible finds none, and checks nothing."""
+    found = {
+        (str(file.relative_to(PROJECT)), role["name"], role["tasks_from"])
+        for file in PLAYS
+        for role in used_roles(yaml.safe_load(file.read_text()))
+        if "tasks_from" in role
+    }
+    assert len(found) > 5
+    unchecked = {
+        (file, name, tasks)
+        for file, name, tasks in found
+        # A name that is only known when it runs may be any role's.
+        if tasks.endswith(".yml") and ("{{" in name or Path(tasks).stem in ENTRIES[name])
+    }
+    assert unchecked == set()
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"golden_image_lifetime_days": "a month"}, "golden_image_lifetime_days"),
+        ({"golden_image_release": "ubuntu-24.04"}, "golden_image_release"),
+    ],
+)
+def test_the_golden_image_playbook_refuses_a_wrong_value_before_it_looks_at_the_root(variables, told, tmp_path):
+    given = {"golden_image_name": "base", "golden_image_release": "debian-13", **variables}
+    nobody = {"ansible_ssh_executable": "/bin/false"}
+    (tmp_path / "inventory.yml").write_text(json.dumps({"all": {"hosts": {"image": nobody}}}))
+    command = [Path(sys.executable).parent / "ansible-playbook", "--inventory", tmp_path / "inventory.yml"]
+    command += ["--extra-vars", json.dumps(given), "playbooks/golden_image.yml"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 2 and "argument_errors" in done.stdout, done.stdout + done.stderr
+    assert told in done.stdout.partition("argument_errors")[2].partition("argument_spec_data")[0]
+
+
+@pytest.mark.parametrize("playbook", sorted((PROJECT / "playbooks").glob("*.yml")), ids=lambda path: path.name)
+def test_facts_are_gathered_by_who_needs_them(playbook):
+    """The project's ansible.cfg says so for the project only."""
+    assert all(play["gather_facts"] is False for play in yaml.safe_load(playbook.read_text()))
