@@ -57,11 +57,11 @@ def read_evidence(directory: Path, baseline: Path = BASELINE) -> Evidence:
 
 
 def _last_patched(directory: Path) -> dict[str, datetime]:
-    """When each host was last patched; a run that failed, or only reported, does not count."""
+    """When each host was last patched; a run that failed, only reported, or was for some packages, does not count."""
     patched: dict[str, datetime] = {}
     for file in directory.glob("patching/*/*.json"):
         one = _read(file)
-        if one.get("result") == "patched":
+        if one.get("result") == "patched" and one.get("scope") != "named":
             ended = datetime.fromisoformat(one["ended"])
             patched[one["host"]] = max(ended, patched.get(one["host"], ended))
     return patched

@@ -30,7 +30,9 @@ def window_faults(now: str, window: dict[str, Any], blackouts: list[dict[str, st
 
 
 def _moment(text: str) -> datetime.datetime:
-    return datetime.datetime.fromisoformat(str(text))
+    """In the time of the place where Ansible runs, as windows are; what names a zone is brought there."""
+    moment = datetime.datetime.fromisoformat(str(text))
+    return moment.astimezone().replace(tzinfo=None) if moment.tzinfo else moment
 
 
 def _clock(value: str | int) -> datetime.time:
@@ -59,10 +61,13 @@ def package_changes(before: dict[str, str], after: dict[str, str]) -> list[dict[
     ]
 
 
-def died(before: dict[str, list[str]], after: dict[str, list[str]], expected: list[str]) -> list[str]:
+def died(before: dict[str, list[str]], after: dict[str, list[str]], expected: list[str] | str) -> list[str]:
     """Services that ran and do not run now, and units of any kind that have failed since; not what comes and goes."""
+    patterns = (
+        expected.split(",") if isinstance(expected, str) else expected
+    )  # as Ansible reads a list of the command line
     gone = (set(before["running"]) - set(after["running"])) | (set(after["failed_units"]) - set(before["failed_units"]))
-    return sorted(name for name in gone if not any(fnmatch.fnmatchcase(name, pattern) for pattern in expected))
+    return sorted(name for name in gone if not any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns))
 
 
 def node_is_ready(now: dict[str, Any], before: dict[str, Any]) -> bool:
@@ -101,6 +106,19 @@ def evidence_of_attempt(path: str) -> dict[str, Any]:
         return {}
     evidence: dict[str, Any] = json.loads(Path(path).read_text())
     return evidence if evidence["result"] in ("patched", "failed", "begun") else {}
+
+
+def evidence_of_nothing(host: str, run: str) -> dict[str, Any]:
+    """What stands for a host of which nothing is known in the run."""
+    nothing: dict[str, Any] = {"changes": [], "pending": [], "cves": {"closed": {}}, "rebooted": False}
+    return {"host": host, "run": run, "result": "unreached", "fault": "The machine was not reached.", **nothing}
+
+
+def what_was_said(result: dict[str, Any]) -> str:
+    """What a failed task said, and of a loop every turn that failed."""
+    failed = [one for one in result.get("results", []) if one.get("failed")] or [result]
+    said = [[one.get("msg", "unknown"), one.get("stdout"), one.get("stderr")] for one in failed]
+    return "; ".join(": ".join(filter(None, one)) for one in said)
 
 
 def run_of_day(directory: str, day: str, hosts: list[str]) -> str:
@@ -146,7 +164,7 @@ def fleet_summary(evidence: list[dict[str, Any]]) -> dict[str, Any]:
         "run": hosts[0]["run"] if hosts else None,
         "hosts": {one["host"]: one["result"] for one in hosts},
         "failed": [one["host"] for one in hosts if one["result"] == "failed"],
-        "unfinished": [one["host"] for one in hosts if one["result"] == "begun"],
+        "unfinished": [one["host"] for one in hosts if one["result"] in ("begun", "unreached")],
         "rebooted": [one["host"] for one in hosts if one["rebooted"]],
         "packages_changed": sum(len(one["changes"]) for one in hosts),
         "packages_missing": {one["host"]: missing for one in hosts if (missing := missing_of(one))},
@@ -166,7 +184,9 @@ class FilterModule:
             "evidence_of_attempt": evidence_of_attempt,
             "run_of_day": run_of_day,
             "since_attempt": since_attempt,
+            "evidence_of_nothing": evidence_of_nothing,
             "evidence_of_run": evidence_of_run,
+            "what_was_said": what_was_said,
             "cves_closed": cves_closed,
             "patching_fact": patching_fact,
             "missing_of": missing_of,

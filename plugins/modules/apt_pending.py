@@ -270,6 +270,9 @@ def main():
     if wanted:
         how = "--simulate" if module.check_mode else "--download-only"
         out, fault = apt_upgrade(module, [entry["pin"] for entry in wanted], module.params["lock_timeout"], how)
+        names = {entry["pin"].partition("=")[0] for entry in wanted}
+        if beyond := sorted(upgraded(out) - names):
+            fault = f"the machine's own preferences for apt would update what is to stay: {', '.join(beyond)}"
         if fault:
             module.fail_json(msg=fault, output=out, pending=[entry for entry, _ in found], selected=wanted)
         leave_held_back(wanted, upgraded(out))

@@ -44,13 +44,12 @@ faults:
   elements: str
 """
 
-import fcntl
 import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock")
+from ..module_utils.locks import lock_faults
 
 
 def space_faults(wanted, free_of):
@@ -67,28 +66,6 @@ def free_megabytes(directory):
         return None
     found = os.statvfs(directory)
     return found.f_bavail * found.f_frsize // 2**20
-
-
-def is_locked(path):
-    """Whether another process holds dpkg's or apt's lock; taking it would be a lie to a run that starts meanwhile."""
-    if not os.path.exists(path):
-        return False
-    with open(path, "r+") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        fcntl.lockf(file, fcntl.LOCK_UN)
-    return False
-
-
-def lock_faults(timeout):
-    end = time.monotonic() + timeout
-    held = [path for path in LOCKS if is_locked(path)]
-    while held and time.monotonic() < end:
-        time.sleep(1)
-        held = [path for path in LOCKS if is_locked(path)]
-    return [f"another package run has held {path} for {timeout} seconds" for path in held]
 
 
 def database_faults(module):

@@ -11,10 +11,22 @@ description:
   - Changes nothing.
 options:
   never_restart:
-    description: Shell patterns of services whose restart would end logins; they ask for a reboot instead.
+    description: Shell patterns of services that must not be restarted; they ask for a reboot instead.
     type: list
     elements: str
     default: []
+  booted:
+    description: Whether an init system runs. In a chroot packages and holds are all that there is to tell.
+    type: bool
+    default: true
+  pause:
+    description: Seconds to wait first, in which a service that was started may fall over.
+    type: int
+    default: 0
+  lock_timeout:
+    description: Seconds to wait for another package run to end, before looking.
+    type: int
+    default: 0
 author: The hybrid platform authors
 """
 
@@ -35,7 +47,7 @@ holds:
   type: list
   elements: str
 running:
-  description: Services that run.
+  description: Services that run, but for what a timer starts, which ends by itself.
   returned: always
   type: list
   elements: str
@@ -46,6 +58,11 @@ failed_units:
   elements: str
 restart:
   description: Services that run on files which are gone, or on unit files which have changed.
+  returned: always
+  type: list
+  elements: str
+locked:
+  description: Other package runs that are still under way, a line for each of their locks.
   returned: always
   type: list
   elements: str
@@ -62,10 +79,14 @@ import glob
 import os
 import re
 import subprocess
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.locks import lock_faults
+
 MAPPED = re.compile(r" r-xp .* (/(?:usr/)?(?:lib|lib64|bin|sbin|libexec|local|opt)/.+) \(deleted\)$", re.MULTILINE)
+PROC = "/proc"
 SERVICE = re.compile(r"/([^/]+\.service)(?:/|$)", re.MULTILINE)
 
 
@@ -110,16 +131,24 @@ def read(path):
         return ""
 
 
+def is_guest(directory):
+    """Whether a process lives in a container, whose services are named as the machine's own."""
+    try:
+        return os.readlink(f"{directory}/ns/pid") != os.readlink(f"{PROC}/self/ns/pid")
+    except OSError:
+        return True  # it has ended
+
+
 def stale_processes():
-    """Service, or None, of each process with lost files; and whether PID 1 is one."""
+    """Services of processes with lost files; and whether PID 1 is one."""
     services, first = set(), False
-    for maps in glob.glob("/proc/[0-9]*/maps"):
+    for maps in glob.glob(f"{PROC}/[0-9]*/maps"):
         directory = os.path.dirname(maps)
-        if not has_lost_files(read(maps)):
+        if not has_lost_files(read(maps)) or is_guest(directory):
             continue
-        if directory == "/proc/1":
+        if directory == f"{PROC}/1":
             first = True
-        services.add(service_of(read(os.path.join(directory, "cgroup"))))
+        services.add(service_of(read(f"{directory}/cgroup")))
     return services - {None}, first
 
 
@@ -141,6 +170,13 @@ def newest_kernel(names, running):
     return max(versions, key=functools.cmp_to_key(compare), default=None)
 
 
+def rebuilt_kernel(running, said, packages):
+    """The installed build of the kernel that runs, where it is another one; Debian's kernels say theirs."""
+    build = re.search(r"\bDebian (\S+)", said)
+    installed = packages.get(f"linux-image-{running}")
+    return installed if build and installed not in (None, build[1]) else None
+
+
 def reboot_reasons(container, first_is_stale, kernels, running_kernel, flagged_by, unrestartable):
     reasons = []
     if os.path.exists("/run/reboot-required"):
@@ -154,10 +190,59 @@ def reboot_reasons(container, first_is_stale, kernels, running_kernel, flagged_b
     return reasons
 
 
+def properties(module, services):
+    """What systemd tells of services, by name."""
+    if not services:
+        return {}
+    command = ["systemctl", "show", "--property=Id,NeedDaemonReload,TriggeredBy", *sorted(services)]
+    blocks = output(module, *command).split("\n\n")
+    told = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in blocks]
+    return {one["Id"]: one for one in told if "Id" in one}
+
+
+def state_of_services(module, packages):
+    """Everything that there is to tell only where an init system runs."""
+    running = set(units(module, "--type=service", "--state=running"))
+    stale, first_is_stale = stale_processes()
+    if module.get_bin_path("needrestart"):
+        stale |= named_by_needrestart(output(module, "needrestart", "-b", "-l", "-r", "l")) & running
+    known = properties(module, running | stale)
+    jobs = {name for name, one in known.items() if ".timer" in one.get("TriggeredBy", "")}
+    reload = {name for name in running if known.get(name, {}).get("NeedDaemonReload") == "yes"}
+    restart, never = sort_out((stale | reload) - jobs, module.params["never_restart"])
+    container = output(module, "systemd-detect-virt", "--container").strip() not in ("", "none")
+    reasons = reboot_reasons(
+        container,
+        first_is_stale,
+        [os.path.basename(path) for path in glob.glob("/boot/vmlinuz-*")],
+        os.uname().release,
+        sorted(set(read("/run/reboot-required.pkgs").split())),
+        never,
+    )
+    rebuilt = None if container else rebuilt_kernel(os.uname().release, os.uname().version, packages)
+    if rebuilt:
+        reasons.append(f"build {rebuilt} of the kernel is installed, another one runs")
+    return {
+        "running": sorted(running - jobs),
+        "failed_units": units(module, "--state=failed"),
+        "restart": restart,
+        "reload": sorted(reload),
+        "reboot": reasons,
+    }
+
+
 def main():
     module = AnsibleModule(
-        argument_spec={"never_restart": {"type": "list", "elements": "str", "default": []}}, supports_check_mode=True
+        argument_spec={
+            "never_restart": {"type": "list", "elements": "str", "default": []},
+            "booted": {"type": "bool", "default": True},
+            "pause": {"type": "int", "default": 0},
+            "lock_timeout": {"type": "int", "default": 0},
+        },
+        supports_check_mode=True,
     )
+    time.sleep(module.params["pause"])
+    locked = lock_faults(module.params["lock_timeout"])
     listing = output(
         module,
         "dpkg-query",
@@ -165,35 +250,14 @@ def main():
         "--showformat=${db:Status-Status} ${db:Status-Want} ${binary:Package} ${Version}\\n",
     )
     rows = [line.split(" ") for line in listing.splitlines()]
-    running = units(module, "--type=service", "--state=running")
-
-    stale, first_is_stale = stale_processes()
-    if module.get_bin_path("needrestart"):
-        stale |= named_by_needrestart(output(module, "needrestart", "-b", "-l", "-r", "l")) & set(running)
-    shown = output(module, "systemctl", "show", "--property=Id,NeedDaemonReload", *running) if running else ""
-    reload = set()
-    for block in shown.split("\n\n"):
-        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-        if values.get("NeedDaemonReload") == "yes":
-            reload.add(values["Id"])
-    restart, never = sort_out(stale | reload, module.params["never_restart"])
-    container = output(module, "systemd-detect-virt", "--container").strip() not in ("", "none")
+    packages = {row[2]: row[3] for row in rows if row[0] == "installed"}
+    services = {"running": [], "failed_units": [], "restart": [], "reload": [], "reboot": []}
     module.exit_json(
         changed=False,
-        packages={row[2]: row[3] for row in rows if row[0] == "installed"},
+        packages=packages,
         holds=sorted(row[2] for row in rows if row[1] == "hold"),
-        running=running,
-        failed_units=units(module, "--state=failed"),
-        restart=restart,
-        reload=sorted(reload),
-        reboot=reboot_reasons(
-            container,
-            first_is_stale,
-            [os.path.basename(path) for path in glob.glob("/boot/vmlinuz-*")],
-            os.uname().release,
-            sorted(set(read("/run/reboot-required.pkgs").split())),
-            never,
-        ),
+        locked=locked,
+        **(state_of_services(module, packages) if module.params["booted"] else services),
     )
 
 

@@ -415,20 +415,21 @@ def test_upkeep_is_told_of_every_machine_with_where_it_is_known_from(plan, tmp_p
 
 
 def test_evidence_is_read_from_where_runs_leave_it(tmp_path):
-    for run, result, ended in (
-        ("2026-10-01", "patched", "2026-10-01T03:00:00Z"),
-        ("2026-11-01", "patched", "2026-11-01T03:00:00Z"),
-        ("2026-11-20", "failed", "2026-11-20T03:00:00Z"),
+    for run, result, scope, ended in (
+        ("2026-10-01", "patched", "all", "2026-10-01T03:00:00Z"),
+        ("2026-11-01", "patched", "security", "2026-11-01T03:00:00Z"),
+        ("2026-11-20", "failed", "all", "2026-11-20T03:00:00Z"),
+        ("2026-11-21", "patched", "named", "2026-11-21T03:00:00Z"),
     ):
         directory = tmp_path / "evidence/patching" / run
         directory.mkdir(parents=True)
-        one = {"host": "ledger-0", "result": result, "ended": ended}
+        one = {"host": "ledger-0", "result": result, "scope": scope, "ended": ended}
         (directory / "ledger-0.json").write_text(json.dumps(one))
     waivers = tmp_path / "baseline/waivers.yml"
     waivers.parent.mkdir()
     waivers.write_text("hardening_waivers:\n  - {rule: x, owner: me, reason: y, expires: 2026-12-10}\n")
     found = read_evidence(tmp_path / "evidence", tmp_path / "baseline")
-    assert found.patched == {"ledger-0": datetime(2026, 11, 1, 3, tzinfo=UTC)}, "a failed run does not count"
+    assert found.patched == {"ledger-0": datetime(2026, 11, 1, 3, tzinfo=UTC)}, "failed, or for one package"
     assert [waiver["rule"] for waiver in found.waivers] == ["x"]
     assert (found.connections, found.lost, found.scanned, found.baseline) == (None, (), {}, {})
 

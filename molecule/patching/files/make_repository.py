@@ -31,7 +31,8 @@ START = "systemctl daemon-reload\nsystemctl enable --quiet {name}\nsystemctl res
 START_ONCE = '[ -z "$2" ] || exit 0\n' + START
 SERVES = "#!/bin/sh\nexec python3 -m http.server --directory /usr/share/doc/practice-service 8080\n"
 LIVES = "#!/bin/sh\nexec sleep infinity\n"
-DIES = "#!/bin/sh\nsleep 1\nexit 1\n"
+# So late that a look at once would find it running.
+DIES = "#!/bin/sh\nsleep 3\nexit 1\n"
 ASKS_FOR_REBOOT = "touch /run/reboot-required\necho {name} >> /run/reboot-required.pkgs\n"
 ASKS_A_QUESTION = '[ "$DEBIAN_FRONTEND" = noninteractive ] || exit 1\n'
 # A machine that is lost in the middle of an update, for a few seconds. Its second try goes through.

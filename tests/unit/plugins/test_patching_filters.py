@@ -1,5 +1,6 @@
 """Filters of the patching role."""
 
+import datetime
 import json
 
 import pytest
@@ -9,12 +10,14 @@ from plugins.filter.patching import (
     cves_closed,
     died,
     evidence_of_attempt,
+    evidence_of_nothing,
     fleet_summary,
     node_is_ready,
     package_changes,
     patching_fact,
     run_of_day,
     since_attempt,
+    what_was_said,
     window_faults,
 )
 
@@ -43,6 +46,16 @@ def test_a_blackout_closes_an_open_window():
     assert window_faults("2027-01-04T00:00:00", {}, [blackout]) == []
 
 
+def test_a_blackout_may_name_its_zone():
+    def local(moment):
+        return moment.astimezone().replace(tzinfo=None).isoformat()
+
+    start = datetime.datetime(2026, 12, 20, tzinfo=datetime.UTC)
+    blackout = {"from": "2026-12-20T00:00:00Z", "until": "2026-12-20T02:00:00+01:00"}
+    assert window_faults(local(start), {}, [blackout])
+    assert window_faults(local(start + datetime.timedelta(hours=1)), {}, [blackout]) == []
+
+
 def test_changes_name_what_came_went_and_moved():
     assert package_changes({"a": "1", "b": "1", "c": "1"}, {"a": "2", "c": "1", "d": "1"}) == [
         {"name": "a", "from": "1", "to": "2"},
@@ -58,6 +71,11 @@ def state(*running, failed=()):
 def test_a_service_that_died_is_told_from_one_that_comes_and_goes():
     before = state("a.service", "user@0.service", "b.service")
     assert died(before, state("b.service", "c.service"), ["user@*"]) == ["a.service"]
+
+
+def test_a_pattern_of_the_command_line_is_one_and_not_its_letters():
+    before = state("a.service", "user@0.service", "b.service")
+    assert died(before, state(), "user@*,b*") == ["a.service"]
 
 
 def test_a_unit_of_any_kind_that_has_failed_since_is_told_from_one_that_had_failed_before():
@@ -131,10 +149,28 @@ def test_a_second_run_of_the_same_name_keeps_the_evidence_of_the_first_but_not_i
     assert since_attempt(NOW, {**FAILED, "packages": {"before": {}}}) == NOW, "it failed before it had looked"
 
 
+def test_a_machine_that_was_not_reached_is_in_the_summary():
+    summary = fleet_summary([evidence_of_nothing("a", "r")])
+    assert summary["hosts"] == {"a": "unreached"} and summary["unfinished"] == ["a"] and summary["run"] == "r"
+
+
+def test_what_failed_in_a_loop_is_told():
+    failed = {"failed": True, "msg": "non-zero return code", "stdout": "", "stderr": "psql: no such role"}
+    told = what_was_said({"msg": "One or more items failed", "results": [{"failed": False, "msg": "fine"}, failed]})
+    assert told == "non-zero return code: psql: no such role"
+    assert what_was_said({"msg": "apt failed"}) == "apt failed" and what_was_said({}) == "unknown"
+
+
 def test_a_report_is_no_attempt(tmp_path):
     file = tmp_path / "host.json"
     assert evidence_of_attempt(str(file)) == {}
-    for result, counts in (("reported", False), ("failed", True), ("patched", True), ("begun", True)):
+    for result, counts in (
+        ("reported", False),
+        ("failed", True),
+        ("patched", True),
+        ("begun", True),
+        ("unreached", False),
+    ):
         file.write_text(json.dumps({"result": result}))
         assert bool(evidence_of_attempt(str(file))) is counts
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from plugins.module_utils import apt_upgrade, changelogs
+from plugins.module_utils import apt_upgrade, changelogs, locks
 from plugins.modules import apt_apply, apt_pending, patch_preflight, patch_state
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -163,6 +163,12 @@ def test_what_apt_holds_back_is_left_and_the_rest_is_fetched(call, machine):
     assert "upgrade --with-new-pkgs --simulate -o" in asked()[3]
 
 
+def test_preferences_of_the_machine_that_would_update_more_are_a_failure(call, machine, failure):
+    machine(Package("app", OLD, NEWER), Package("kept", OLD, NEWER), upgrade=UPGRADES.format("app kept"))
+    with pytest.raises(failure, match="would update what is to stay: kept"):
+        call(apt_pending, exclude=["kept"])
+
+
 def test_a_failure_to_fetch_tells_what_is_pending(call, machine, failure):
     machine(Package("app", OLD, NEWER), upgrade="echo 'E: gone' >&2; exit 100")
     with pytest.raises(failure, match="apt failed: E: gone"):
@@ -175,6 +181,7 @@ def test_what_is_named_draws_along_what_it_needs_but_not_what_is_left_for_anothe
     machine(app, lib, kept, other, upgrade=UPGRADES.format("app lib"))
     found = call(apt_pending, scope="named", packages=["app"], exclude=["kept"])
     assert left(found) == {"app": None, "kept": "excluded", "lib": None, "other": "not named"}
+    assert not kept.marked_upgrade, "what it needs would come along"
 
 
 def test_an_update_is_asked_for_by_its_version_and_waits_for_other_runs(call, machine, tmp_path):
@@ -308,7 +315,7 @@ def test_too_little_space_is_a_fault_and_a_missing_directory_is_not():
 def test_a_lock_that_another_run_holds_is_seen(tmp_path):
     path = tmp_path / "lock"
     path.touch()
-    assert not patch_preflight.is_locked(str(path))
+    assert not locks.is_locked(str(path))
     holder = (
         "import fcntl, sys; file = open(sys.argv[1], 'r+'); fcntl.lockf(file, fcntl.LOCK_EX); "
         "print('held', flush=True); sys.stdin.read()"
@@ -316,13 +323,13 @@ def test_a_lock_that_another_run_holds_is_seen(tmp_path):
     command = [sys.executable, "-c", holder, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
-        assert patch_preflight.is_locked(str(path))
+        assert locks.is_locked(str(path))
         process.stdin.close()
 
 
 def test_a_clock_that_is_off_is_a_fault(call, monkeypatch):
     monkeypatch.setattr(patch_preflight, "database_faults", lambda module: [])
-    monkeypatch.setattr(patch_preflight, "LOCKS", ())
+    monkeypatch.setattr(locks, "LOCKS", ())
     now = time.time()
     assert call(patch_preflight, now=now)["faults"] == []
     assert call(patch_preflight, now=now - 3600)["faults"] == ["the clock is 3600 seconds off"]
@@ -345,3 +352,125 @@ def test_services_on_which_logins_networks_or_guests_hang_are_not_restarted():
     hang |= {"strongswan-starter.service", "docker.service", "libvirtd.service", "systemd-nspawn@guest.service"}
     asked = hang | {"practice.service", "ssh.service", "systemd-networkd.service", "postgresql@17-main.service"}
     assert patch_state.sort_out(asked, spared) == (sorted(asked - hang), sorted(hang))
+
+
+def test_every_lock_of_a_package_run_is_waited_for(monkeypatch):
+    assert locks.LOCKS == ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock")
+    monkeypatch.setattr(locks, "is_locked", lambda path: path.endswith("dpkg/lock"))
+    assert locks.lock_faults(0) == ["another package run has held /var/lib/dpkg/lock for 0 seconds"]
+
+
+def test_broken_dependencies_are_a_fault(call, monkeypatch, tmp_path):
+    monkeypatch.setattr(locks, "LOCKS", ())
+    programs(monkeypatch, tmp_path, **{"dpkg": "", "apt-get": "echo 'E: Unmet dependencies' >&2; exit 100"})
+    assert call(patch_preflight, now=time.time())["faults"] == ["dependencies are broken: E: Unmet dependencies"]
+    programs(monkeypatch, tmp_path, **{"dpkg": "echo half", "apt-get": ""})
+    assert call(patch_preflight, now=time.time())["faults"] == ["packages are half installed: half"]
+
+
+def programs(monkeypatch, directory, **does):
+    """Programs that do what is said, and no others but the shell's."""
+    for name, text in does.items():
+        (directory / name).write_text(f"#!/bin/sh\n{text}\n")
+        (directory / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{directory}:/usr/bin:/bin")
+
+
+UNITS = """
+case "$*" in
+  *--state=running*) printf '%s.service loaded active running x\\n' demo job dbus changed;;
+  *--state=failed*) echo 'old.mount loaded failed failed x';;
+  show*) printf 'Id=%s.service\\nNeedDaemonReload=%s\\nTriggeredBy=%s\\n\\n' \\
+    demo no '' dbus no dbus.socket job no job.timer changed yes '';;
+esac"""
+DPKG = """
+echo 'installed install linux-image-6.1.0-41-amd64 6.1.158-2'
+echo 'installed hold libc6:amd64 2.36'
+echo 'config-files deinstall gone 1'"""
+
+
+@pytest.fixture
+def state(call, monkeypatch, tmp_path):
+    """What is told of a machine with four services, one of which a timer has started."""
+    monkeypatch.setattr(locks, "LOCKS", ())
+    monkeypatch.setattr(patch_state.glob, "glob", lambda pattern: [])
+    monkeypatch.setattr(patch_state, "stale_processes", lambda: ({"demo.service", "job.service"}, False))
+
+    def of(**parameters):
+        needrestart = "echo NEEDRESTART-SVC: dbus.service; echo NEEDRESTART-SVC: stopped.service"
+        programs(
+            monkeypatch,
+            tmp_path,
+            **{
+                "systemctl": UNITS,
+                "dpkg-query": DPKG,
+                "needrestart": needrestart,
+                "systemd-detect-virt": "echo lxc",
+                "dpkg": 'exec /usr/bin/dpkg "$@"',
+            },
+        )
+        return call(patch_state, never_restart=["dbus*"], **parameters)
+
+    return of
+
+
+def test_the_state_tells_what_needs_a_restart_and_what_a_reboot(state):
+    found = state()
+    assert found["packages"] == {"linux-image-6.1.0-41-amd64": "6.1.158-2", "libc6:amd64": "2.36"}
+    assert found["holds"] == ["libc6:amd64"] and found["failed_units"] == ["old.mount"]
+    assert found["restart"] == ["changed.service", "demo.service"] and found["reload"] == ["changed.service"]
+    assert found["reboot"] == ["dbus.service runs on what has been replaced and must not be restarted"]
+
+
+def test_a_job_of_a_timer_may_end_and_is_not_begun_anew(state):
+    found = state()
+    assert found["running"] == ["changed.service", "dbus.service", "demo.service"]
+    assert "job.service" not in found["restart"]
+
+
+def test_without_an_init_system_there_are_only_packages(state, monkeypatch):
+    monkeypatch.setattr(patch_state, "units", lambda *asked: pytest.fail("systemd was asked"))
+    found = state(booted=False)
+    assert found["holds"] == ["libc6:amd64"]
+    assert [found[one] for one in ("running", "failed_units", "restart", "reload", "reboot")] == [[]] * 5
+
+
+def test_the_state_is_looked_at_after_a_pause_and_after_other_runs(state, monkeypatch):
+    slept = []
+    monkeypatch.setattr(patch_state.time, "sleep", slept.append)
+    monkeypatch.setattr(patch_state, "lock_faults", lambda timeout: [f"locked for {timeout}"])
+    assert state(pause=3, lock_timeout=7)["locked"] == ["locked for 7"] and slept == [3]
+
+
+def test_a_rebuilt_kernel_of_the_same_name_asks_for_a_reboot():
+    debian = "#1 SMP PREEMPT_DYNAMIC Debian 6.1.158-1 (2025-11-09)"
+    packages = {"linux-image-6.1.0-41-amd64": "6.1.158-2"}
+    assert patch_state.rebuilt_kernel("6.1.0-41-amd64", debian, packages) == "6.1.158-2"
+    assert patch_state.rebuilt_kernel("6.1.0-41-amd64", debian.replace("158-1", "158-2"), packages) is None
+    assert patch_state.rebuilt_kernel("6.1.0-40-amd64", debian, packages) is None
+    assert patch_state.rebuilt_kernel("6.1.0-41-amd64", "#41-Ubuntu SMP", packages) is None
+
+
+@pytest.fixture
+def processes(monkeypatch, tmp_path):
+    """PID 1, a service, and a process of a guest, all on files that are gone."""
+    lost = "7f00-7f01 r-xp 00000000 fd:00 12 /usr/lib/libssl.so.3 (deleted)\n"
+    guest = "0::/machine.slice/systemd-nspawn@guest.service/payload/system.slice/cron.service\n"
+    for pid, space, group in (
+        ("1", "own", "0::/init.scope\n"),
+        ("20", "own", "0::/system.slice/ssh.service\n"),
+        ("30", "guest", guest),
+        ("self", "own", ""),
+    ):
+        (tmp_path / pid / "ns").mkdir(parents=True)
+        (tmp_path / pid / "ns/pid").symlink_to(space)
+        (tmp_path / pid / "maps").write_text(lost)
+        (tmp_path / pid / "cgroup").write_text(group)
+    monkeypatch.setattr(patch_state, "PROC", str(tmp_path))
+    return tmp_path
+
+
+def test_services_of_guests_are_not_the_machines_own(processes):
+    assert patch_state.stale_processes() == ({"ssh.service"}, True)
+    (processes / "1/maps").write_text("")
+    assert patch_state.stale_processes() == ({"ssh.service"}, False)
