@@ -8,10 +8,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help setup setup-fast setup-tests up down test test-full test-fast test-aws test-engine test-platform test-molecule \
-  test-image test-workloads lint report screenshots images decisions check-spec bench scores lock clean-cache
+  test-image test-workloads test-report lint report screenshots images decisions check-spec bench scores lock clean-cache
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install what the project needs on this machine (root)
 	@toolchain/setup.sh
@@ -25,7 +25,9 @@ setup-tests:
 up: setup ## run the whole platform on this machine, and verify it
 	@$(PYTHON) -m infra.lifecycle up
 
-down: setup ## remove every trace of it
+# Set up only where it has to be, which would ask for the network.
+down: ## remove every trace of it
+	@$(PYTHON) -c 'import infra.lifecycle' 2>/dev/null || toolchain/setup.sh
 	@$(PYTHON) -m infra.lifecycle down
 
 check-spec: setup-fast ## validate platform.yaml; changes nothing
@@ -56,10 +58,10 @@ lint: setup-fast ## ruff, mypy, yamllint, ansible-lint, changelog fragments
 test-fast: setup-fast ## unit tests and recorded AWS graphs; no root, no machines
 	$(PYTEST) tests/unit tests/aws
 
-test-workloads: setup-fast
+test-workloads: setup-fast ## the reference programs
 	cd workloads && go test ./...
 
-test-report: setup-tests
+test-report: setup-tests ## the report in a real browser
 	$(PYTEST) tests/report
 
 test-engine: setup-fast ## the whole AWS program under the real engine, with a provider that makes nothing

@@ -7,26 +7,27 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from infra.machines import images, supervisor
-from infra.machines.host import run
+from infra.machines import images, processes, supervisor
+from infra.machines.host import CommandError, run
 from infra.machines.state import PROJECT, State, state
 from infra.preflight import shortages
 from infra.targets.local import host_settings, network
 from toolchain.build import being_built, cache_directory
 
-PULUMI = str(PROJECT / ".tools/bin/pulumi")
+PULUMI = str(PROJECT / "toolchain/pulumi.py")
 console = Console(highlight=False)
 
 
@@ -34,6 +35,7 @@ def up() -> int:
     started = time.time()
     if is_busy(state()):
         return 1
+    end_leftovers(state())
     for shortage in shortages(state().directory):
         console.print(f"[yellow]This machine is short of what the platform needs:[/] {shortage}")
     code = _pulumi("up", "--yes", "--skip-preview", "--suppress-outputs")
@@ -55,11 +57,32 @@ def down() -> int:
         return 1
     if (here.directory / "pulumi").exists() and _pulumi("destroy", "--yes", "--skip-preview") != 0:
         console.print("pulumi destroy did not finish; removing what is left of the platform on this machine")
-    sweep(here)
+    if left := sweep(here):
+        console.print("[red]Not everything could be removed[/]; `make down` again tries it again. What is left:")
+        console.print(*left, sep="\n")
+        return 1
     console.print(
         f"Removed; {time.time() - started:.0f} s. The cache in {cache_directory()} stays (`make clean-cache`)."
     )
     return 0
+
+
+@contextlib.contextmanager
+def alone(here: State) -> Iterator[None]:
+    """Keep other runs of `make up` and `make down` away from the platform; ends the program if there is one."""
+    here.make()
+    with (here.directory / "lifecycle.lock").open("w") as lock:
+        if not _taken(lock.fileno()):
+            sys.exit("Another `make up` or `make down` is at work on this platform. Wait for it or end it.")
+        yield
+
+
+def _taken(lock: int) -> bool:
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever has removed the platform meanwhile has removed this file with it.
+        return os.fstat(lock).st_nlink > 0
+    return False
 
 
 def is_busy(here: State) -> bool:
@@ -76,9 +99,8 @@ def clear_dead_locks(here: State) -> list[str]:
     for lock in (here.directory / "pulumi/backend").rglob("locks/**/*.json"):
         with contextlib.suppress(ValueError, KeyError, FileNotFoundError):
             owner = json.loads(lock.read_text())
-            if owner["hostname"] != socket.gethostname():
-                alive.append(f"process {owner['pid']} of {owner['hostname']}")
-            elif _is_pulumi(owner["pid"]):
+            # Its host's name says nothing: the state is this machine's alone, and a machine can be given another name.
+            if _is_pulumi(owner["pid"]):
                 alive.append(f"pulumi (process {owner['pid']})")
             else:
                 console.print(f"clearing the lock of process {owner['pid']}, which is gone")
@@ -93,16 +115,51 @@ def _is_pulumi(process: int) -> bool:
     return False
 
 
-def sweep(here: State) -> None:
-    """Remove machines, bridge, state and what was changed on the host, whether or not Pulumi still knows of them."""
+def end_leftovers(here: State) -> None:
+    """End the playbook runs of a pulumi that was killed, which would work against what comes now."""
+    processes.end(processes.with_argument(str(here.runtime / "ansible")))
+
+
+def sweep(here: State) -> list[str]:
+    """Remove machines, bridge, state and what was changed on the host, whether or not Pulumi still knows of them.
+
+    Returns:
+        a line for each thing that could not be removed; everything else is gone all the same.
+    """
+    left: list[str] = []
+
+    def tried(what: str, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except (CommandError, OSError, RuntimeError) as error:
+            left.append(f"{what}: {error}")
+
+    end_leftovers(here)
+    tried("machines", lambda: supervisor.stop(here.directory / "machines"))
     for directory in sorted((here.directory / "machines").glob("*")):
-        supervisor.stop(directory)
-        with contextlib.suppress(FileNotFoundError, TypeError, ValueError):
-            supervisor.driver_of(directory).clean_up()
-    network.delete({"bridge": here.bridge})
-    host_settings.give_back()
-    shutil.rmtree(here.runtime, ignore_errors=True)
-    shutil.rmtree(here.directory, ignore_errors=True)
+        tried(directory.name, lambda directory=directory: _clean_up(directory))  # type: ignore[misc]
+    tried(here.bridge, lambda: network.delete({"bridge": here.bridge}))
+    tried("the host's settings", host_settings.give_back)
+    for directory in (here.runtime, here.directory):
+        tried(str(directory), lambda directory=directory: _remove_directory(directory))  # type: ignore[misc]
+    return left
+
+
+def _clean_up(directory: Path) -> None:
+    # Of a machine that was never whole there is nothing to clean up.
+    with contextlib.suppress(FileNotFoundError, TypeError, ValueError):
+        supervisor.driver_of(directory).clean_up()
+
+
+def _remove_directory(directory: Path) -> None:
+    """All of it that can be.
+
+    Raises:
+        OSError: the first thing that could not.
+    """
+    shutil.rmtree(directory, ignore_errors=True)
+    if directory.exists():
+        shutil.rmtree(directory)
 
 
 def clean_cache() -> int:
@@ -173,12 +230,16 @@ def _print_where() -> None:
 
 
 def main() -> int:
-    commands = {"up": up, "down": down, "clean-cache": clean_cache}
+    commands = ("up", "down", "clean-cache")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("command", choices=commands)
     if os.geteuid() != 0:
         sys.exit("the local platform makes machines and networks, which needs root")
-    return commands[parser.parse_args().command]()
+    command = parser.parse_args().command
+    if command == "clean-cache":
+        return clean_cache()
+    with alone(state()):
+        return up() if command == "up" else down()
 
 
 if __name__ == "__main__":

@@ -145,7 +145,8 @@ def being_built(cache: Path) -> list[str]:
 def _build_all(program: Program, destination: Path, report: Report) -> None:
     for leftover in destination.parent.glob(f"{program.name}-*.building"):
         shutil.rmtree(leftover)
-    unfinished = destination.with_name(destination.name + ".building")
+    # A name of its own: a compiler that was not told of its builder's end does not write into this one.
+    unfinished = destination.with_name(f"{destination.name}.{os.getpid()}.building")
     unfinished.mkdir()
     started = time.monotonic()
     for number, (binary, package) in enumerate(program.binaries.items(), 1):
@@ -159,6 +160,7 @@ def _build_all(program: Program, destination: Path, report: Report) -> None:
 
 def _go_build(program: Program, output: Path, package: str, label: str, report: Report) -> None:
     command = [
+        *("setpriv", "--pdeathsig", "KILL"),
         find_go(program.sources / "go.mod"),
         "build",
         "-mod=readonly",

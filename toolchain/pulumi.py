@@ -8,8 +8,10 @@ Standard library only, and quick: every pulumi command passes through here.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,11 +52,10 @@ def _stack(arguments: list[str]) -> str:
 
 
 def _with_local_backend(pulumi: str, arguments: list[str], environment: dict[str, str]) -> list[str]:
+    state().make()
     home = state().directory / "pulumi"
-    (home / "backend").mkdir(parents=True, exist_ok=True)
+    home.mkdir(exist_ok=True)
     passphrase = home / "passphrase"
-    if not passphrase.exists():
-        write_atomically(passphrase, secrets.token_urlsafe(32), mode=0o600)
     environment["PULUMI_BACKEND_URL"] = f"file://{home / 'backend'}"
     environment["PULUMI_STACK"] = STACK
     environment.setdefault("PULUMI_HOME", str(home / "home"))
@@ -62,7 +63,12 @@ def _with_local_backend(pulumi: str, arguments: list[str], environment: dict[str
     environment.setdefault("PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS", "true")
     if "PULUMI_CONFIG_PASSPHRASE" not in environment:
         environment.setdefault("PULUMI_CONFIG_PASSPHRASE_FILE", str(passphrase))
-    salted = _initialised(pulumi, home, environment)
+    with (home / "init.lock").open("w") as lock:
+        # Of two first commands at once the second finds what the first has made.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not passphrase.exists():
+            write_atomically(passphrase, secrets.token_urlsafe(32), mode=0o600)
+        salted = _initialised(pulumi, home, environment)
     if TAKES_CONFIG_FILE & set(arguments) and not any(a.startswith("--config-file") for a in arguments):
         config = home / f"Pulumi.{STACK}.yaml"
         write_atomically(config, (PROJECT / config.name).read_text() + salted.read_text(), mode=0o600)
@@ -75,10 +81,16 @@ def _initialised(pulumi: str, home: Path, environment: dict[str, str]) -> Path:
     aside = home / "init"
     salted = aside / f"Pulumi.{STACK}.yaml"
     if not salted.exists():
-        aside.mkdir(exist_ok=True)
-        (aside / "Pulumi.yaml").write_text("name: hybrid-platform\nruntime: python\n")
-        command = [pulumi, "stack", "init", STACK, "--non-interactive", "-C", str(aside)]
+        # A stack without its salt is what an `init` leaves that was killed; nothing was ever deployed to it.
+        unfinished = home / "init.building"
+        for leftover in (aside, unfinished, home / "backend"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        for made in (unfinished, home / "backend"):
+            made.mkdir()
+        (unfinished / "Pulumi.yaml").write_text("name: hybrid-platform\nruntime: python\n")
+        command = [pulumi, "stack", "init", STACK, "--non-interactive", "-C", str(unfinished)]
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+        unfinished.rename(aside)
     return salted
 
 

@@ -34,10 +34,11 @@ install_debian_packages() {
 # The same mirror for uv that pip is configured with, and uv itself by its hash like everything else.
 make_virtual_environment() {
     stamp=.venv/.requirements
-    wanted=$(sha256sum requirements.txt)
+    wanted=$(python3 --version; sha256sum requirements.txt)
     [ "$(cat $stamp 2>/dev/null)" != "$wanted" ] || return 0
     echo "setup: making .venv"
-    [ -x .venv/bin/python ] || python3 -m venv .venv
+    # One whose making was interrupted, or whose Python was replaced, has a python without pip.
+    .venv/bin/python -m pip --version >/dev/null 2>&1 || python3 -m venv --clear .venv
     awk '/^uv==/ {found=1} found {print} found && !/\\$/ {exit}' requirements.txt >.venv/uv.txt
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt
     index=$(.venv/bin/python -m pip config get global.index-url 2>/dev/null || true)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from infra.machines.host import CommandError, run
 from infra.machines.state import write_atomically
 from toolchain.build import cache_directory
 
+KVM = Path("/dev/kvm")
 PROBE_SECONDS = 20
 _ALIVE = b"Run /init as init process"
 
@@ -40,17 +42,22 @@ def accelerator() -> Accelerator:
     remembered = cache_directory() / "accelerator.json"
     if remembered.exists() and (known := json.loads(remembered.read_text()))["boot"] == boot:
         return Accelerator(known["name"])
-    name = "kvm" if Path("/dev/kvm").exists() and _probe_guest_boots() else "tcg"
+    try:
+        name = "kvm" if KVM.exists() and _probe_guest_boots() else "tcg"
+    except (CommandError, OSError, StopIteration):
+        # That there was no kernel or no QEMU to ask with says nothing of KVM: the next one asks again.
+        return Accelerator("tcg")
     write_atomically(remembered, json.dumps({"boot": boot, "name": name}))
     return Accelerator(name)
 
 
 def _probe_guest_boots() -> bool:
-    """Whether a stock kernel reaches its first process under KVM."""
-    try:
-        kernel = _stock_kernel()
-    except (CommandError, StopIteration):
-        return False
+    """Whether a stock kernel reaches its first process under KVM.
+
+    Raises:
+        CommandError, OSError, StopIteration: if it cannot be tried.
+    """
+    kernel = _stock_kernel()
     with tempfile.TemporaryDirectory() as directory:
         initrd = Path(directory) / "initrd"
         # An archive with nothing but an empty /init: getting as far as running it is the proof.
@@ -69,8 +76,7 @@ def _probe_guest_boots() -> bool:
 
 def _stock_kernel() -> Path:
     """The host's own kernel file, else Debian's cloud kernel from the host's apt."""
-    own = Path(f"/boot/vmlinuz-{Path('/proc/sys/kernel/osrelease').read_text().strip()}")
-    if own.exists():
+    if (own := _own_kernel()).exists():
         return own
     with tempfile.TemporaryDirectory() as directory:
         package = _kernel_package(run("apt-cache", "depends", "--important", "linux-image-cloud-amd64"))
@@ -78,8 +84,15 @@ def _stock_kernel() -> Path:
         if not kept.exists():
             run("env", f"--chdir={directory}", "apt-get", "download", package)
             run("dpkg-deb", "-x", str(next(Path(directory).glob("*.deb"))), f"{directory}/x")
-            run("cp", str(next(Path(directory, "x/boot").glob("vmlinuz-*"))), str(kept))
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = kept.with_name(f".{kept.name}.{os.getpid()}")
+            run("cp", str(next(Path(directory, "x/boot").glob("vmlinuz-*"))), str(unfinished))
+            unfinished.rename(kept)
         return kept
+
+
+def _own_kernel() -> Path:
+    return Path(f"/boot/vmlinuz-{os.uname().release}")
 
 
 def _kernel_package(depends: str) -> str:

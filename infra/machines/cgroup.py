@@ -77,6 +77,12 @@ class ControlGroup:
                 return _wait_for(directory / "cgroup.events", f"frozen {int(frozen)}")
         return None
 
+    def is_frozen(self) -> bool:
+        """Whether somebody wants nothing in it to run."""
+        running = {"freezer.state": "THAWED", "cgroup.freeze": "0"}
+        files = [directory / file for directory in self._directories for file in running]
+        return any(file.exists() and file.read_text().strip() != running[file.name] for file in files)
+
     def remove(self) -> None:
         """Ends what is left in it, and removes it with everything below."""
         # Whoever froze it may have been killed, and what is frozen does not end.

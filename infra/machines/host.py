@@ -12,25 +12,32 @@ class CommandError(Exception):
     """A command failed; str() is the command and what it said."""
 
 
+# A process namespace that ends with us: what runs in it would go on after a kill, and work against the next attempt.
+_ENDS_WITH_US = ["setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+
+
 def run(*command: str, stdin: str | None = None, timeout: float | None = 300) -> str:
     """Its standard output.
 
     Raises:
-        CommandError: if it exits non-zero.
+        CommandError: if it exits non-zero, or does not end in time.
     """
-    done = subprocess.run(command, input=stdin or "", capture_output=True, text=True, timeout=timeout)
+    try:
+        done = subprocess.run(command, input=stdin or "", capture_output=True, text=True, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        raise CommandError(f"`{' '.join(command)}` did not end within {timeout} s") from None
     if done.returncode != 0:
         raise CommandError(f"`{' '.join(command)}` exited with {done.returncode}: {_last_lines(done)}")
     return done.stdout
 
 
 def run_streaming(command: Sequence[str], cwd: Path) -> None:
-    """Run it with its output going where ours goes.
+    """Run it, as root, with its output going where ours goes; whatever ends us ends it with all that it has started.
 
     Raises:
         CommandError: if it exits non-zero; what went wrong has been printed already.
     """
-    code = subprocess.run(command, stdin=subprocess.DEVNULL, cwd=cwd).returncode
+    code = subprocess.run([*_ENDS_WITH_US, *command], stdin=subprocess.DEVNULL, cwd=cwd).returncode
     if code != 0:
         raise CommandError(f"`{' '.join(command)}` exited with {code}")
 

@@ -90,8 +90,13 @@ class NspawnDriver:
             self._cgroup.remove()
 
     def apply_limits(self) -> None:
-        if group := self._scope or self._cgroup:
-            group.limit(self.config.memory, self.config.cpu)
+        self._group.limit(self.config.memory, self.config.cpu)
+
+    @property
+    def _group(self) -> ScopeUnit | ControlGroup:
+        group = self._scope or self._cgroup
+        assert group
+        return group
 
     @property
     def writable(self) -> Path:
@@ -100,13 +105,17 @@ class NspawnDriver:
 
     @contextlib.contextmanager
     def standing_still(self) -> Iterator[None]:
-        group = self._scope or self._cgroup
-        assert group
         try:
-            group.freeze(True)
+            self._group.freeze(True)
             yield
         finally:
-            group.freeze(False)
+            self.let_run()
+
+    def let_run(self) -> None:
+        self._group.freeze(False)
+
+    def stands_still(self) -> bool:
+        return self._group.is_frozen()
 
     def _enter_cgroup(self) -> None:
         if self._cgroup:

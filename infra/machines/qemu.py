@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from infra.machines.disk import disk_of, fill
 from infra.machines.host import run, succeeds
 from infra.machines.patience import SYSTEMD_WAITS, patience
 from infra.machines.seed import take_seed
+from infra.machines.state import State
 
 
 class QemuDriver:
@@ -27,9 +29,13 @@ class QemuDriver:
         self.config = config
         self._directory = directory
         self._disk = directory / "root.ext4"
-        self._monitor = directory / "qmp.sock"
-        self._control = directory / "qmp-control.sock"
-        self._tap = "t" + config.scope[-14:]
+        # The path of a socket has at most 107 bytes, which a checkout's may need for itself.
+        sockets = State(directory.parent.parent).runtime
+        self._monitor = sockets / f"{config.name}.qmp"
+        self._control = sockets / f"{config.name}.qmp-control"
+        # The name of an interface has at most 15.
+        self._tap = "t" + hashlib.sha256(config.scope.encode()).hexdigest()[:12]
+        self._watcher: threading.Thread
         self._reset = False
 
     def prepare(self) -> None:
@@ -53,6 +59,7 @@ class QemuDriver:
         self._reset = False
         kernel, initrd = self._boot_files()
         for socket_file in (self._monitor, self._control):
+            socket_file.parent.mkdir(exist_ok=True, mode=0o700)
             socket_file.unlink(missing_ok=True)
         with (self._directory / "console.log").open("ab") as console:
             process = subprocess.Popen(
@@ -61,10 +68,13 @@ class QemuDriver:
                 stdout=console,
                 stderr=console,
             )
-        threading.Thread(target=self._watch, daemon=True).start()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
         return process
 
     def wants_restart(self, process: subprocess.Popen[bytes]) -> bool:
+        # Its last event may still be on its way.
+        self._watcher.join(timeout=5)
         return self._reset or process.returncode != 0
 
     def stop(self, process: subprocess.Popen[bytes]) -> None:
@@ -90,7 +100,13 @@ class QemuDriver:
             self._command_monitor("stop")
             yield
         finally:
-            self._command_monitor("cont")
+            self.let_run()
+
+    def let_run(self) -> None:
+        self._command_monitor("cont")
+
+    def stands_still(self) -> bool:
+        return '"paused"' in self._command_monitor("query-status")
 
     def _boot_files(self) -> tuple[Path, Path]:
         """The newest kernel in the machine's disk, with its initrd, copied out."""
@@ -148,14 +164,16 @@ class QemuDriver:
                 return
             threading.Event().wait(0.1)
 
-    def _command_monitor(self, command: str) -> None:
+    def _command_monitor(self, command: str) -> str:
+        """What the machine's monitor answers."""
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(2)
             client.connect(str(self._control))
             client.recv(4096)
             for line in ("qmp_capabilities", command):
                 client.sendall(json.dumps({"execute": line}).encode() + b"\n")
-                client.recv(4096)
+                answer = client.recv(4096)
+        return answer.decode()
 
     @contextlib.contextmanager
     def _connect(self) -> Iterator[IO[str]]:

@@ -24,5 +24,8 @@ class ScopeUnit:
     def freeze(self, frozen: bool) -> None:
         run("systemctl", "freeze" if frozen else "thaw", self._name())
 
+    def is_frozen(self) -> bool:
+        return run("systemctl", "show", "--property=FreezerState", "--value", self._name()).strip() == "frozen"
+
     def _name(self) -> str:
         return run("machinectl", "show", "--property=Unit", "--value", self._machine).strip()

@@ -50,7 +50,7 @@ def take_seed(directory: Path, root: Path, *, owner: int = 0) -> None:
         # Some of an image's own are links (resolv.conf), which would be written through.
         for file in (p for p in seed.rglob("*") if p.is_file()):
             (root / file.relative_to(seed)).unlink(missing_ok=True)
-        (seed / "srv/data").mkdir(parents=True)
+        (seed / "srv/data").mkdir(parents=True, exist_ok=True)
         run("chown", "--recursive", f"{owner}:{owner}", str(seed))
         run("cp", "--archive", f"{seed}/.", str(root))
         shutil.rmtree(seed)

@@ -5,7 +5,10 @@ One snapshot a machine: taking another one replaces it.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from infra.machines import supervisor
@@ -17,12 +20,18 @@ SNAPSHOT = "snapshot"
 def take(directory: Path) -> None:
     """Of a running machine, which stands still for the copy; only a complete copy counts."""
     unfinished = directory / f"{SNAPSHOT}.unfinished"
-    _remove(unfinished)
     driver = supervisor.driver_of(directory)
-    with driver.standing_still():
+    with _only(directory), driver.standing_still():
+        _remove(unfinished)
         run("cp", "--archive", "--reflink=auto", "--sparse=always", str(driver.writable), str(unfinished))
     _remove(directory / SNAPSHOT)
     unfinished.rename(directory / SNAPSHOT)
+
+
+def end_interrupted(directory: Path) -> None:
+    """Let a machine run again whose snapshot was killed; one that is being taken is waited for."""
+    with _only(directory):
+        supervisor.driver_of(directory).let_run()
 
 
 def restore(directory: Path) -> None:
@@ -41,6 +50,13 @@ def restore(directory: Path) -> None:
         writable.rename(spoilt)
     snapshot.rename(writable)
     _remove(spoilt)
+
+
+@contextlib.contextmanager
+def _only(directory: Path) -> Iterator[None]:
+    with (directory / f"{SNAPSHOT}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _remove(path: Path) -> None:

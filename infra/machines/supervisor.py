@@ -27,6 +27,8 @@ _MODULE = "infra.machines.supervisor"
 
 
 class Driver(Protocol):
+    config: MachineConfig
+
     def prepare(self) -> None: ...
     def start(self) -> subprocess.Popen[bytes]: ...
     def wants_restart(self, process: subprocess.Popen[bytes]) -> bool: ...
@@ -34,6 +36,8 @@ class Driver(Protocol):
     def clean_up(self) -> None: ...
     def apply_limits(self) -> None: ...
     def standing_still(self) -> contextlib.AbstractContextManager[None]: ...
+    def stands_still(self) -> bool: ...
+    def let_run(self) -> None: ...
     @property
     def writable(self) -> Path: ...
 
@@ -66,7 +70,7 @@ def signal_supervisor(directory: Path, number: int) -> None:
 
 
 def stop(directory: Path) -> None:
-    """Shut the machine down and wait for it; kill it if it will not go."""
+    """Shut the machine down and wait for it; kill it if it will not go. So with all below a directory of machines."""
     signal_supervisor(directory, signal.SIGTERM)
     ends = time.monotonic() + STOP_WITHIN + 5
     while _supervisors(directory) and time.monotonic() < ends:
@@ -118,7 +122,8 @@ class Supervisor:
             self._driver.stop(self._process)
 
     def _on_limits(self, *_: object) -> None:
-        self._driver = driver_of(self._directory)
+        # Told to the driver at work: another one would not know what this one's machine has last said.
+        self._driver.config = MachineConfig.read(self._directory)
         self._driver.apply_limits()
 
 

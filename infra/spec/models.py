@@ -194,6 +194,3 @@ class Spec(_Model):
     def origin(self) -> Origin:
         """Where it was read from, so that what is found wrong later can still name its line."""
         return self._origin
-
-    def workload(self, name: str) -> Workload:
-        return self.workloads[name]

@@ -12,9 +12,9 @@ from infra.insight.blast import loss
 from infra.insight.deployed import deployed
 from infra.insight.live import cluster_objects
 from infra.insight.measure import groups_of, sample
-from infra.insight.probes import compare, probes
 from infra.machines import supervisor
 from infra.machines.state import PROJECT, State
+from tests.platform.probes import compare, probes
 from tests.platform.reach import DNS, NEEDS, from_machine, from_workload, front_door, serves, works
 
 EVIDENCE = PROJECT / "build/evidence/blast-radius"

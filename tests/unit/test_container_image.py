@@ -1,5 +1,7 @@
 """The image of a program is built once for its source, whoever asks again with whatever compiler."""
 
+from pathlib import Path
+
 from infra.targets.local import container_image
 
 INPUTS = {"name": "web-image", "program": "web", "port": 8080, "source": "0123456789abcdef0123"}
@@ -33,3 +35,13 @@ def test_a_build_that_was_killed_is_done_anew(monkeypatch, tmp_path):
     second = container_image.create(INPUTS)
     assert second["reference"] != first["reference"]
     assert container_image.is_intact(INPUTS | second) and not container_image.is_intact(INPUTS | first)
+
+
+def test_an_archive_that_was_lost_is_made_again(monkeypatch, tmp_path):
+    monkeypatch.setenv("HYBRID_PLATFORM_CACHE", str(tmp_path))
+    compiler(monkeypatch, b"whole")
+    first = container_image.create(INPUTS)
+    Path(first["archive"]).unlink()
+    assert not container_image.is_intact(INPUTS | first)
+    assert container_image.create(INPUTS) == first
+    assert container_image.is_intact(INPUTS | first)

@@ -92,13 +92,6 @@ def test_the_image_runs_the_program_and_not_as_root(tmp_path, binary):
     assert layer.extractfile(program).read() == binary.read_bytes()
 
 
-def test_further_files_come_with_their_folders(tmp_path, binary):
-    image = build_image(NAME, binary, tmp_path / "web.tar", files={"/etc/ssl/certs/ca.crt": b"CA"})
-    *_, layer = parts(image.archive)
-    assert layer.getnames() == ["etc", "etc/ssl", "etc/ssl/certs", "etc/ssl/certs/ca.crt", "web"]
-    assert layer.extractfile("etc/ssl/certs/ca.crt").read() == b"CA"
-
-
 def test_docker_finds_its_own_manifest(tmp_path, binary):
     files = members(build_image(NAME, binary, tmp_path / "web.tar").archive)
     (entry,) = json.loads(files["manifest.json"])

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from infra.insight.deployed import deployed
-from infra.insight.probes import compare, probes
+from tests.platform.probes import compare, probes
 from tests.unit.platform_data import ADDRESSES, objects, outputs, resources
 
 AT = datetime(2026, 11, 23, tzinfo=UTC)

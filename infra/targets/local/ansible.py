@@ -103,9 +103,14 @@ def run_playbook(state: State, name: str, playbook: str, inventory: dict[str, An
             words = progress.failures or (stdout.read_text().splitlines()[-20:] if stdout.exists() else [])
             raise PlaybookError("\n".join([f"{playbook} failed ({result.status}):", *words, f"whole log: {log}"]))
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            shutil.copyfile(private / "artifacts" / "run" / "stdout", log)
-        shutil.rmtree(private, ignore_errors=True)
+        # Its secrets go whatever becomes of its log.
+        try:
+            if (private / "artifacts/run/stdout").exists():
+                shutil.copyfile(private / "artifacts/run/stdout", log)
+        except OSError as error:
+            print(f"{log} could not be written: {error.strerror}", flush=True)
+        finally:
+            shutil.rmtree(private, ignore_errors=True)
 
 
 def _environment(state: State) -> dict[str, str]:

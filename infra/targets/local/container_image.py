@@ -44,7 +44,7 @@ def create(inputs: Values) -> Values:
     directory = cache_directory() / "containers" / f"{program}-{inputs['source'][:16]}"
     archive = directory / f"{program}.tar"
     with only_builder(directory.parent, directory.name, print):
-        if not _reference(archive).exists():
+        if not (archive.exists() and _reference(archive).exists()):
             binary = oci_image.compile_program(WORKLOADS, program, directory, go=find_go(WORKLOADS / "go.mod"))
             name = f"localhost/hybrid-platform/{program}"
             image = oci_image.build_image(name, binary, archive, port=inputs["port"])

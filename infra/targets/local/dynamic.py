@@ -115,7 +115,7 @@ def _timed(inputs: Values, operation: str, action: Callable[[], Values]) -> Valu
     started = time.time()
     outputs = action()
     line = {"resource": inputs["name"], "operation": operation, "started": started, "ended": time.time()}
-    state().directory.mkdir(parents=True, exist_ok=True)
+    state().make()
     with (state().directory / "timings.jsonl").open("a") as stream:
         stream.write(json.dumps(line) + "\n")
     return outputs

@@ -24,6 +24,7 @@ NEEDED = {
 # What they were before any platform. Gone with the next boot, as what was changed is.
 BEFORE = Path("/run/hybrid-platform/host-settings.json")
 _SYSCTL = Path("/proc/sys")
+_NETWORKS = Path("/sys/class/net")
 
 
 class HostSettings(Resource, module="local", name="HostSettings"):
@@ -51,7 +52,7 @@ def delete(outputs: Values) -> None:
 
 def give_back() -> None:
     """Undo it, unless another platform's bridge is still there."""
-    if BEFORE.exists() and not list(Path("/sys/class/net").glob("hp-*")):
+    if BEFORE.exists() and not list(_NETWORKS.glob("hp-*")):
         for setting, value in json.loads(BEFORE.read_text()).items():
             _write(setting, value)
         BEFORE.unlink(missing_ok=True)

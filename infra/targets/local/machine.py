@@ -18,9 +18,9 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import Resource
 
-from infra.machines import images, supervisor
+from infra.machines import images, snapshot, supervisor
 from infra.machines.config import FILE, MachineConfig
-from infra.machines.host import run, succeeds
+from infra.machines.host import CommandError, run, succeeds
 from infra.machines.nspawn import host_has_systemd
 from infra.machines.patience import patience
 from infra.machines.seed import prepare_seed
@@ -88,6 +88,7 @@ def update(inputs: Values, old: Values) -> Values:
     if must_restart:
         supervisor.stop(directory)
     if supervisor.is_running(directory):
+        snapshot.end_interrupted(directory)
         supervisor.signal_supervisor(directory, signal.SIGHUP)
     start(config, directory)
     # From the disk, not from the state: an `up` that was killed may have made the machine anew without telling.
@@ -101,8 +102,14 @@ def delete(outputs: Values) -> None:
 
 
 def is_intact(outputs: Values) -> bool:
-    running = supervisor.is_running(state().machine(outputs["name"]))
-    return running and instance(outputs["name"]) == outputs["instance_id"]
+    directory = state().machine(outputs["name"])
+    if not supervisor.is_running(directory) or instance(outputs["name"]) != outputs["instance_id"]:
+        return False
+    try:
+        return not supervisor.driver_of(directory).stands_still()
+    except (CommandError, OSError):
+        # It is just starting, or ending.
+        return False
 
 
 def known_hosts(state: State, name: str) -> Path:

@@ -101,7 +101,8 @@ def down(directory: Path) -> None:
     if (directory / "network.json").exists():
         network.delete(json.loads((directory / "network.json").read_text()))
     host_settings.give_back()
-    shutil.rmtree(directory, ignore_errors=True)
+    for place in (state().runtime, directory):
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def main(action: str, directory: Path, machines: str = "[]") -> None:

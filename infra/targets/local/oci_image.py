@@ -13,7 +13,7 @@ import os
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,19 +78,14 @@ def programs(workloads: Path) -> list[str]:
     return sorted(path.parent.name for path in workloads.glob("*/main.go"))
 
 
-def build_image(
-    name: str, binary: Path, archive: Path, *, files: Mapping[str, bytes] | None = None, port: int | None = None
-) -> Image:
+def build_image(name: str, binary: Path, archive: Path, *, port: int | None = None) -> Image:
     """Write an OCI archive with the program as its only content, and return what to call it.
 
     Args:
         name: the image's name without tag, e.g. `localhost/reference/web`.
-        files: further files by absolute path, e.g. CA certificates.
         port: the port that the program listens on.
     """
-    layer = _layer(
-        {f"/{binary.name}": (binary.read_bytes(), 0o555)} | {p: (c, 0o444) for p, c in (files or {}).items()}
-    )
+    layer = _tar([(binary.name, binary.read_bytes(), 0o555)])
     config = _json(
         {
             "architecture": _goarch(),
@@ -121,10 +116,6 @@ def build_image(
     content = {"oci-layout": _json({"imageLayoutVersion": "1.0.0"}), "index.json": index, "manifest.json": for_docker}
     _write(archive, _tar((path, data, 0o644) for path, data in sorted((content | blobs).items())))
     return Image(reference, _digest(manifest), archive)
-
-
-def _layer(files: Mapping[str, tuple[bytes, int]]) -> bytes:
-    return _tar((path.lstrip("/"), content, mode) for path, (content, mode) in sorted(files.items()))
 
 
 def _tar(members: Iterable[tuple[str, bytes, int]]) -> bytes:
