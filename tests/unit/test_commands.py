@@ -1,5 +1,6 @@
 """The commands under infra/: a failure is one line and an exit code, never a traceback."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,3 +33,18 @@ def test_a_command_that_cannot_do_it_says_why_in_one_line(arguments, code, told)
     assert told in result.stderr
     assert "Traceback" not in result.stderr and result.stdout == ""
     assert "\x1b" not in result.stderr, "colours are for terminals"
+
+
+def test_make_help_lists_what_can_be_tested():
+    makefile = (ROOT / "Makefile").read_text()
+    told = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    phony = re.search(r"^\.PHONY:((?:.*\\\n)*.*)$", makefile, re.MULTILINE)[1].split()
+    for target in re.findall(r"^([a-z-]+):", makefile, re.MULTILINE):
+        assert target in phony, f"a file of the name {target} would be taken for it"
+        assert not target.startswith("test") or f"make {target} " in told
+
+
+def test_down_needs_no_network_where_the_project_was_set_up():
+    planned = subprocess.run(["make", "--dry-run", "down"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    first = planned.splitlines()[0]
+    assert first.endswith("|| toolchain/setup.sh"), first

@@ -52,3 +52,16 @@ def test_a_machine_that_cannot_be_limited_is_refused(groups):
     group.create()
     with pytest.raises(RuntimeError, match="cannot limit machines"):
         group.limit(GIB, 1)
+
+
+@pytest.mark.parametrize(
+    ("hierarchy", "file", "frozen", "running"),
+    [("freezer", "freezer.state", "FROZEN\n", "THAWED\n"), ("", "cgroup.freeze", "1\n", "0\n")],
+)
+def test_a_machine_that_somebody_has_frozen_is_told_from_one_that_runs(groups, hierarchy, file, frozen, running):
+    fill(groups / hierarchy, **{"cgroup__procs" if hierarchy else "cgroup__controllers": ""})
+    group = ControlGroup("m")
+    group.create()
+    for text, still in ((frozen, True), (running, False)):
+        (groups / hierarchy / "m" / file).write_text(text)
+        assert group.is_frozen() is still

@@ -53,3 +53,9 @@ def test_limits_and_snapshots_ask_for_the_scope(driver, commands):
     with driver.standing_still():
         assert commands[-1] == ("systemctl", "freeze", UNIT)
     assert commands[-1] == ("systemctl", "thaw", UNIT)
+
+
+@pytest.mark.parametrize(("state", "still"), [("frozen", True), ("running", False)])
+def test_whether_a_machine_stands_still_is_what_systemd_says(driver, monkeypatch, state, still):
+    monkeypatch.setattr(scope, "run", lambda *command: UNIT if command[0] == "machinectl" else f"{state}\n")
+    assert driver.stands_still() is still

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -47,9 +48,11 @@ def build(release: str) -> Path:
     image = image_directory(release)
     with only_builder(image.parent, f"stock-{release}", print):
         if not image.is_dir():
-            unfinished = image.with_name(image.name + ".building")
-            shutil.rmtree(unfinished, ignore_errors=True)
-            unfinished.mkdir(parents=True)
+            for leftover in image.parent.glob(f"{image.name}.*building"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            # A name of its own: what a killed build has left running does not write into this one.
+            unfinished = image.with_name(f"{image.name}.{os.getpid()}.building")
+            unfinished.mkdir()
             root = unfinished / "root"
             hooks = [f"--customize-hook={hook}" for hook in HOOKS]
             debian.bootstrap(release, root, "important", PACKAGES, hooks, timeout=1200)
