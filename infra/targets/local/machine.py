@@ -87,8 +87,9 @@ def update(inputs: Values, old: Values) -> Values:
     config.write(directory)
     if must_restart:
         supervisor.stop(directory)
-    if supervisor.is_running(directory):
+    if _stands_still(directory):
         snapshot.end_interrupted(directory)
+    if supervisor.is_running(directory):
         supervisor.signal_supervisor(directory, signal.SIGHUP)
     start(config, directory)
     # From the disk, not from the state: an `up` that was killed may have made the machine anew without telling.
@@ -103,13 +104,16 @@ def delete(outputs: Values) -> None:
 
 def is_intact(outputs: Values) -> bool:
     directory = state().machine(outputs["name"])
-    if not supervisor.is_running(directory) or instance(outputs["name"]) != outputs["instance_id"]:
-        return False
-    try:
-        return not supervisor.driver_of(directory).stands_still()
-    except (CommandError, OSError):
-        # It is just starting, or ending.
-        return False
+    running = supervisor.is_running(directory) and not _stands_still(directory)
+    return running and instance(outputs["name"]) == outputs["instance_id"]
+
+
+def _stands_still(directory: Path) -> bool:
+    """Whether a snapshot was killed while the machine stood still for it, or is just being taken."""
+    # One that is only starting, or ending, cannot be asked.
+    with contextlib.suppress(CommandError, OSError):
+        return supervisor.is_running(directory) and supervisor.driver_of(directory).stands_still()
+    return False
 
 
 def known_hosts(state: State, name: str) -> Path:
