@@ -8,7 +8,8 @@ DOCUMENTATION = r"""
 module: administrators
 short_description: Tell who administers a machine today, and how each of them can log in
 description:
-  - Root, the members of the groups that sudoers names, and the users that it names, also in C(sudoers.d) and by number.
+  - Root, the members of the groups that sudoers names, and the users that it names, also in what it includes and by
+    number. Whoever is named may be known to a directory service alone.
   - Somebody with neither password nor key is among them, too, since a certificate is a way in as well; root is not.
   - Changes nothing.
 options:
@@ -37,8 +38,11 @@ password_only:
   elements: str
 """
 
+import contextlib
 import glob
+import grp
 import os
+import pwd
 import re
 
 from ansible.module_utils.basic import AnsibleModule
@@ -54,24 +58,6 @@ def fields(path):
         return []
 
 
-def sudoers_names(texts):
-    """Users and groups that a rule of sudoers gives rights to; aliases of users are taken apart."""
-    users, groups, aliases, rules = set(), set(), {}, []
-    for text in texts:
-        for line in text.replace("\\\n", " ").splitlines():
-            line = re.split(r"#(?!\d)", line)[0].strip()  # before digits it makes them the number of a user or group
-            alias = re.match(r"User_Alias\s+(\w+)\s*=\s*(.+)", line)
-            if alias:
-                aliases[alias[1]] = [name.strip() for name in alias[2].split(",")]
-            elif line and not re.match(r"(Defaults|\w+_Alias|@include)", line) and "=" in line:
-                # The users come first, separated by commas; the hosts follow after a space.
-                rules.append(re.split(r"\s*,\s*", re.split(r"(?<!,)\s+(?!,)", line)[0]))
-    for names in rules:
-        for name in (member for entry in names for member in aliases.get(entry, [entry])):
-            (groups if name.startswith("%") else users).add(name.lstrip("%"))
-    return users, groups
-
-
 def read_all(paths):
     texts = []
     for path in paths:
@@ -81,30 +67,106 @@ def read_all(paths):
     return texts
 
 
+def sudoers(root, path="/etc/sudoers"):
+    """The texts of a sudoers file and of what it includes; in a directory names with a dot or a tilde do not count."""
+    found = []
+    for text in read_all([os.path.join(root, path.lstrip("/"))]):
+        found.append(text)
+        for kind, name in re.findall(r"(?m)^\s*[@#](include|includedir)\s+\"?([^\"\n]+?)\"?\s*$", text):
+            name = os.path.join(os.path.dirname(path), name)
+            if kind == "include":
+                found += sudoers(root, name)
+                continue
+            inside = sorted(glob.glob(os.path.join(root, name.lstrip("/"), "*")))
+            for file in map(os.path.basename, inside):
+                if "." not in file and not file.endswith("~"):
+                    found += sudoers(root, os.path.join(name, file))
+    return found
+
+
+def sudoers_names(texts):
+    """Users and groups that a rule of sudoers gives rights to; aliases, also of aliases, are taken apart."""
+    users, groups, aliases, rules = set(), set(), {}, []
+    for text in texts:
+        for line in text.replace("\\\n", " ").splitlines():
+            line = re.split(r"#(?!\d)", line)[0].strip()  # before digits it makes them the number of a user or group
+            alias = re.match(r"User_Alias\s+(.+)", line)
+            if alias:
+                for definition in re.split(r"\s*:\s*", alias[1]):
+                    name, _, members = definition.partition("=")
+                    aliases[name.strip()] = re.split(r"\s*,\s*", members.strip())
+            elif line and not re.match(r"(Defaults|\w+_Alias|[@#]include)", line) and "=" in line:
+                # The users come first, separated by commas; the hosts follow after a space.
+                rules.append(re.split(r"\s*,\s*", re.split(r"(?<![,\\])\s+(?!,)", line)[0]))
+    left, seen = [name for names in rules for name in names], set()
+    while left:
+        name = left.pop()
+        if name in aliases and name not in seen:
+            seen.add(name)
+            left += aliases[name]
+        elif name not in aliases:
+            plain = name.lstrip("%").strip('"').replace("\\ ", " ")
+            (groups if name.startswith("%") else users).add(plain)
+    return users, groups
+
+
 def has_key(root, home):
+    """Whether somebody can log in by a key; one that is tied to a command gives no shell."""
     paths = [os.path.join(root, home.lstrip("/"), ".ssh", name) for name in ("authorized_keys", "authorized_keys2")]
-    return any(line.strip() and not line.startswith("#") for text in read_all(paths) for line in text.splitlines())
+    lines = [line.strip() for text in read_all(paths) for line in text.splitlines()]
+    return any(line and not line.startswith("#") and "command=" not in line for line in lines)
+
+
+def has_other_keys(root):
+    """Whether sshd asks somebody else for the keys of users, such as a directory service."""
+    texts = read_all(
+        glob.glob(os.path.join(root, "etc/ssh/sshd_config*")) + glob.glob(os.path.join(root, "etc/ssh/*.d/*"))
+    )
+    return any(re.search(r"(?mi)^\s*AuthorizedKeysCommand\s+/", text) for text in texts)
+
+
+def members_of(root, groups):
+    """The users whom these groups name, and the numbers of the groups; groups of a directory service, too."""
+    members, numbers = set(), set()
+    for name, _, gid, users in fields(os.path.join(root, "etc/group")):
+        if groups & {name, f"#{gid}"}:
+            numbers.add(gid)
+            members |= set(users.split(","))
+    for name in groups if root == "/" else ():
+        with contextlib.suppress(KeyError):
+            group = grp.getgrnam(name)
+            numbers.add(str(group.gr_gid))
+            members |= set(group.gr_mem)
+    return members, numbers
+
+
+def known_elsewhere(names):
+    """The lines of passwd of users whom only a directory service knows."""
+    found = []
+    for name in sorted(names):
+        with contextlib.suppress(KeyError):
+            found.append([str(value) for value in pwd.getpwnam(name)])
+    return found
 
 
 def find(root):
     """The administrators who may log in at all."""
-    names, groups = sudoers_names(
-        read_all([os.path.join(root, "etc/sudoers"), *sorted(glob.glob(os.path.join(root, "etc/sudoers.d/*")))])
-    )
+    names, groups = sudoers_names(sudoers(root))
+    members, wanted_groups = members_of(root, groups)
+    names |= members
     passwords = {entry[0]: entry[1] for entry in fields(os.path.join(root, "etc/shadow"))}
-    wanted_groups = set()
-    for name, _, gid, members in fields(os.path.join(root, "etc/group")):
-        if groups & {name, f"#{gid}"}:
-            wanted_groups.add(gid)
-            names |= set(members.split(","))
-
+    here = fields(os.path.join(root, "etc/passwd"))
+    elsewhere = known_elsewhere(names - {entry[0] for entry in here}) if root == "/" else []
     found = {}
-    for name, _, uid, gid, _, home, shell in fields(os.path.join(root, "etc/passwd")):
+    for entry in here + elsewhere:
+        name, _, uid, gid, _, home, shell = entry
         administers = uid == "0" or names & {name, f"#{uid}", "ALL"} or gid in wanted_groups
         if not administers or shell in NO_LOGIN:
             continue
-        password = passwords.get(name, "!")
-        ways = {"password": bool(password) and password[0] not in "!*", "key": has_key(root, home)}
+        # A directory tells nobody's password, and sshd gets keys from it by a command.
+        password = "known elsewhere" if entry in elsewhere else passwords.get(name, "!")
+        key = has_key(root, home) or (entry in elsewhere and has_other_keys(root))
+        ways = {"password": bool(password) and password[0] not in "!*", "key": key}
         if uid != "0" or any(ways.values()):
             found[name] = ways
     return found

@@ -1,10 +1,10 @@
 #!/usr/bin/python
 # Apache-2.0 (see LICENSE)
-"""Load one nftables table so that a mistake in it cannot lock anybody out for good."""
+"""Load one nftables table, and have it loaded at every boot."""
 
 from __future__ import annotations
 
-import shutil
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +15,11 @@ if TYPE_CHECKING:
 
 DOCUMENTATION = r"""
 module: nftables_table
-short_description: Load one nftables table, with a timer that takes it back
+short_description: Load one nftables table, and have it loaded at every boot
 description:
   - Checks the rules, writes them to a file that is read at boot and loads them in one transaction.
   - The running rules count, not the file alone. A table that somebody changed or flushed is loaded again.
-  - When the file changes on a running machine, a timer on the machine restores what was there before. The caller stops
-    the unit C(revert_unit) after having proved that the machine can still be reached.
+  - A file with rules of somebody else is refused, since they would be gone at the next boot.
 options:
   table:
     description: Family and name of the table, for instance C(inet filter). Only this table is replaced.
@@ -38,14 +37,6 @@ options:
     description: Whether to load the rules now; false for an image in the making.
     type: bool
     default: true
-  revert_after:
-    description: Seconds until the timer restores what was there before.
-    type: int
-    default: 60
-  revert_unit:
-    description: Name of the transient systemd unit that restores.
-    type: str
-    default: nftables-revert
 author: The hybrid platform authors
 attributes:
   check_mode:
@@ -61,17 +52,9 @@ EXAMPLES = r"""
   hybrid.platform.nftables_table:
     table: inet hybrid_firewall
     rules: "{{ lookup('ansible.builtin.template', 'nftables.conf.j2') }}"
-  register: firewall
 """
 
-RETURN = r"""
-armed:
-  description: Whether the timer runs and has to be stopped.
-  type: bool
-  returned: always
-"""
-
-STATE = Path("/run/nftables-table")
+RETURN = "# Nothing beyond what every module returns."
 
 
 class Table:
@@ -100,20 +83,14 @@ class Table:
     def load(self) -> None:
         self.run(["nft", "--file", str(self.path)], check_rc=True)
 
-    def arm(self, unit: str, seconds: int, running: str | None) -> None:
-        """Have the machine itself restore what is there now, unless it is told in time that all is well."""
-        STATE.mkdir(mode=0o700, exist_ok=True)
-        (STATE / "previous.nft").write_text(f"table {self.name}\ndelete table {self.name}\n{running or ''}")
-        file = f"rm -f '{self.path}'"
-        if self.path.exists():
-            shutil.copy2(self.path, STATE / "previous.conf")
-            file = f"cp -p '{STATE}/previous.conf' '{self.path}'"
-        restore = f"nft --file {STATE}/previous.nft; {file}"
-        # A timer that is left from a run that was killed would restore something older than that.
-        self.run(["systemctl", "stop", f"{unit}.timer"])
-        command = ["systemd-run", "--collect", f"--unit={unit}", f"--on-active={seconds}"]
-        command += ["--timer-property=AccuracySec=1s", "/bin/sh", "-c", restore]
-        self.run(command, check_rc=True)
+    def is_foreign(self) -> bool:
+        """Whether the file is neither ours nor, by the sum in dpkg's records, what the package brought."""
+        written = self.written()
+        if not written or f"delete table {self.name}" in written:
+            return False
+        _, conffiles, _ = self.run(["dpkg-query", "--show", "--showformat=${Conffiles}", "nftables"])
+        brought = [line.split()[1] for line in conffiles.splitlines() if line.split()[:1] == [str(self.path)]]
+        return hashlib.md5(written.encode(), usedforsecurity=False).hexdigest() not in brought
 
 
 def main() -> None:
@@ -123,32 +100,34 @@ def main() -> None:
             "rules": {"type": "str", "required": True},
             "path": {"type": "path", "default": "/etc/nftables.conf"},
             "load": {"type": "bool", "default": True},
-            "revert_after": {"type": "int", "default": 60},
-            "revert_unit": {"type": "str", "default": "nftables-revert"},
         },
         supports_check_mode=True,
     )
     wanted: str = module.params["rules"]
     load: bool = module.params["load"]
     table = Table(module.run_command, module.params["table"], Path(module.params["path"]))
+    if module.check_mode and not module.get_bin_path("nft"):
+        module.exit_json(changed=True)  # a check has not installed it
     table.check(wanted)
+    if table.is_foreign():
+        msg = (
+            f"{table.path} has rules that are not of the table {table.name}; they would be gone at the next boot. "
+            "Have something else load them, and remove the file."
+        )
+        module.fail_json(msg=msg)
 
     written = table.written()
     running = table.running() if load else None
     differs = written != wanted
     changed = differs or (load and running is None)
-    armed = False
     if not module.check_mode:
-        if load and changed:
-            table.arm(module.params["revert_unit"], module.params["revert_after"], running)
-            armed = True
         if differs:
             table.write(wanted)
         if load:
             table.load()
             changed = changed or table.running() != running
     diff = {"before": written, "after": wanted, "before_header": str(table.path), "after_header": str(table.path)}
-    module.exit_json(changed=changed, armed=armed, diff=diff)
+    module.exit_json(changed=changed, diff=diff)
 
 
 if __name__ == "__main__":

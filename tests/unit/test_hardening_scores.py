@@ -77,6 +77,11 @@ def test_what_was_recorded_as_passing_must_go_on_passing_even_if_it_is_waived(me
     assert found == ["debian-13-nspawn: waived passed after hardening when it was recorded, and fails now"]
 
 
+def test_a_warning_that_lynis_did_not_give_before_is_a_fault(measured):
+    measured["lynis"]["stock"]["warnings"], measured["lynis"]["hardened"]["warnings"] = ["OLD-1"], ["NEW-1", "OLD-1"]
+    assert scores.faults(measured, None, WAIVERS, {}) == ["debian-13-nspawn: Lynis warns of NEW-1, and did not before"]
+
+
 def test_a_suggestion_of_lynis_without_a_reason_against_it_is_a_fault(measured):
     measured["lynis"]["hardened"]["suggestions"] = ["NEW-1000"]
     found = scores.faults(measured, None, WAIVERS, {})

@@ -200,6 +200,8 @@ def faults(
             f"the index of Lynis fell from {recorded['lynis']['hardened']['score']} "
             f"to {measured['lynis']['hardened']['score']}"
         )
+    warned = {state: set(measured["lynis"][state]["warnings"]) for state in STATES}
+    found += [f"Lynis warns of {one}, and did not before" for one in sorted(warned["hardened"] - warned["stock"])]
     suggested = set(measured["lynis"]["hardened"]["suggestions"])
     found += [
         f"Lynis suggests {one}, and nothing says why it is not done" for one in sorted(suggested - unheeded.keys())

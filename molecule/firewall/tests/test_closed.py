@@ -79,6 +79,20 @@ def test_the_closed_ports_are_open_from_inside_so_the_firewall_closed_them(host)
     assert ask(name, name, 7002, 7003) == {"7002": "open", "7003": "open"}
 
 
+def test_an_answer_of_a_dhcpv6_server_comes_in():
+    """It comes from another address than the one that was asked, so it belongs to no connection."""
+    link = "ip -6 -brief address show dev host0 scope link | awk '{print $3}' | cut -d/ -f1"
+    address = machine("trixie").check_output(link)
+    listen = "import socket; s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.bind((str(), 546)); s.recv(9)"
+    wait = f"systemd-run --quiet --unit=dhcp --property=RuntimeMaxSec=60 python3 -c '{listen}'"
+    machine("trixie").check_output(wait)
+    send = "import socket; s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.bind((str(), 547)); "
+    send += f's.sendto(b"reply", ("{address}", 546, 0, socket.if_nametoindex("host0")))'
+    # The listener may still be starting.
+    machine("bookworm").check_output(f"for i in $(seq 10); do python3 -c '{send}'; sleep 1; done")
+    assert machine("trixie").check_output("systemctl is-active dhcp || true") == "inactive", "no answer arrived"
+
+
 def test_packets_for_others_are_not_passed_on_and_the_firewall_is_why():
     """Bookworm is made a router with somebody behind it, to whom trixie is told the way."""
     router, behind = machine("bookworm"), "203.0.113.2"

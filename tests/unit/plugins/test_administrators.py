@@ -30,7 +30,7 @@ def machine(tmp_path):
     (tmp_path / "etc/group").write_text("sudo:x:27:ann\nops:x:99:app\nhands:x:98:grp\n")
     (tmp_path / "etc/sudoers").write_text(
         "Defaults env_reset\nUser_Alias STAFF = dot, bob\n%sudo ALL=(ALL:ALL) ALL\nSTAFF ALL = \\\n  ALL\n"
-        "#usr ALL=ALL\n"
+        "#usr ALL=ALL\n@includedir /etc/sudoers.d\n"
     )
     (tmp_path / "etc/sudoers.d/team").write_text("cid ALL=(root) /usr/bin/systemctl\n%ops ALL=ALL\n")
     (tmp_path / "etc/sudoers.d/numbers").write_text("#1007 ALL=ALL\n%#98 ALL=ALL\n")
@@ -53,3 +53,46 @@ def test_somebody_who_may_come_by_a_certificate_is_one_and_a_root_without_a_way_
 
 def test_those_who_would_be_locked_out_without_passwords_are_named(call, machine):
     assert call(administrators, root=str(machine))["password_only"] == ["ann", "dot", "eve"]
+
+
+def test_whoever_is_named_by_an_alias_of_aliases_or_in_an_included_file_is_found(call, machine):
+    (machine / "etc/sudoers").write_text("User_Alias HANDS = ann : STAFF = HANDS, dot\nSTAFF ALL=ALL\n#include local\n")
+    (machine / "etc/local").write_text("cid ALL=ALL\n")
+    assert set(call(administrators, root=str(machine))["administrators"]) == {"ann", "dot", "cid"}
+
+
+def test_files_that_sudo_leaves_out_make_no_administrators(call, machine):
+    (machine / "etc/sudoers.d/old.bak").write_text("usr ALL=ALL\n")
+    (machine / "etc/sudoers.d/old~").write_text("usr ALL=ALL\n")
+    assert "usr" not in call(administrators, root=str(machine))["administrators"]
+
+
+def test_a_key_that_is_tied_to_a_command_is_no_way_in(call, machine):
+    (machine / "home/cid/.ssh/authorized_keys").write_text(
+        '# ann\nno-pty,command="rsync --server" ssh-ed25519 AAAA x\n'
+    )
+    assert call(administrators, root=str(machine))["administrators"]["cid"]["key"] is False
+
+
+def test_somebody_with_a_password_that_is_locked_or_none_needs_no_key(call, machine):
+    (machine / "etc/shadow").write_text("ann:!$y$x:1:0::::\ndot:*:1:0::::\neve::1:0::::\n")
+    assert call(administrators, root=str(machine))["password_only"] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "locked_out"), [("", ["far", "lead"]), ("AuthorizedKeysCommand /usr/bin/sss_keys\n", [])]
+)
+def test_those_whom_only_a_directory_service_knows_are_found(call, monkeypatch, tmp_path, command, locked_out):
+    files = {"etc/sudoers": "far ALL=ALL\n%domain\\ admins ALL=ALL\n", "etc/ssh/sshd_config": command}
+    monkeypatch.setattr(
+        administrators, "read_all", lambda paths: [files[path[1:]] for path in paths if path[1:] in files]
+    )
+    monkeypatch.setattr(
+        administrators.glob, "glob", lambda pattern: ["/etc/ssh/sshd_config"] if "config" in pattern else []
+    )
+    monkeypatch.setattr(administrators, "fields", lambda path: [])
+    users = {name: (name, "x", 7000, 7000, "", f"/home/{name}", "/bin/bash") for name in ("far", "lead")}
+    monkeypatch.setattr(administrators.pwd, "getpwnam", users.__getitem__)
+    group = administrators.grp.struct_group(("domain admins", "x", 7001, ["lead"]))
+    monkeypatch.setattr(administrators.grp, "getgrnam", {"domain admins": group}.__getitem__)
+    assert call(administrators)["password_only"] == locked_out

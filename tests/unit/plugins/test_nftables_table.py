@@ -1,6 +1,6 @@
 """hybrid.platform.nftables_table, with a kernel that is played by a few lines."""
 
-import subprocess
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -8,19 +8,17 @@ import pytest
 from plugins.modules import nftables_table
 
 NAME = "inet hybrid_firewall"
-RULES = "table inet hybrid_firewall { chain input { accept } }\n"
+RULES = "delete table inet hybrid_firewall\ntable inet hybrid_firewall { chain input { accept } }\n"
 
 
 class Kernel:
-    """What nft and systemd would keep."""
+    """What nft and dpkg would tell."""
 
     def __init__(self):
         self.table = None
-        self.revert = None
-        self.calls = []
+        self.conffiles = ""
 
     def run(self, _module, command, data=None, check_rc=False, **_):
-        self.calls.append(" ".join(command))
         if command[:2] == ["nft", "--check"]:
             assert check_rc
             if "nonsense" in data:
@@ -29,16 +27,16 @@ class Kernel:
             return (0, self.table, "") if self.table is not None else (1, "", "No such file or directory")
         elif command[:2] == ["nft", "--file"]:
             self.table = Path(command[2]).read_text().splitlines()[-1] + " as the kernel shows it\n"
-        elif command[0] == "systemd-run":
-            self.revert = command[-1]
+        elif command[0] == "dpkg-query":
+            return 0, self.conffiles, ""
         return 0, "", ""
 
 
 @pytest.fixture
-def kernel(monkeypatch, tmp_path):
+def kernel(monkeypatch):
     kernel = Kernel()
     monkeypatch.setattr(nftables_table.AnsibleModule, "run_command", lambda *a, **k: kernel.run(*a, **k))
-    monkeypatch.setattr(nftables_table, "STATE", tmp_path / "state")
+    monkeypatch.setattr(nftables_table.AnsibleModule, "get_bin_path", lambda self, name: f"/usr/sbin/{name}")
     return kernel
 
 
@@ -50,44 +48,21 @@ def load(call, kernel, tmp_path):
     return run
 
 
-def test_new_rules_are_loaded_under_a_timer_that_takes_them_back(load, kernel, tmp_path):
-    result = load()
-    assert result["changed"] and result["armed"]
-    assert kernel.table is not None and (tmp_path / "nftables.conf").read_text() == RULES
-    armed, loaded = (
-        next(i for i, call in enumerate(kernel.calls) if call.startswith(start))
-        for start in ("systemd-run", "nft --file")
-    )
-    assert armed < loaded, "a machine that dies between the two must not keep unproven rules"
+def test_new_rules_are_loaded_and_kept_for_the_next_boot(load, kernel, tmp_path):
+    assert load()["changed"]
+    assert "accept" in kernel.table and (tmp_path / "nftables.conf").read_text() == RULES
 
 
-def test_the_timer_restores_the_former_file_and_table(load, kernel, tmp_path):
+def test_the_same_rules_change_nothing(load):
     load()
-    load(rules=RULES.replace("accept", "drop"))
-    assert "drop" in (tmp_path / "nftables.conf").read_text()
-    script = kernel.revert.replace("nft --file", "cat")
-    shown = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
-    assert shown.startswith(f"table {NAME}\ndelete table {NAME}\n") and "accept" in shown and "drop" not in shown
-    assert (tmp_path / "nftables.conf").read_text() == RULES
-
-
-def test_where_nothing_was_the_timer_leaves_nothing(load, kernel, tmp_path):
-    load()
-    subprocess.run(["sh", "-c", kernel.revert.replace("nft --file", "cat")], check=True, stdout=subprocess.DEVNULL)
-    assert not (tmp_path / "nftables.conf").exists()
-
-
-def test_the_same_rules_change_nothing_and_arm_nothing(load):
-    load()
-    again = load()
-    assert not again["changed"] and not again["armed"]
+    assert not load()["changed"]
 
 
 def test_rules_that_somebody_changed_by_hand_are_put_right(load, kernel):
     load()
     kernel.table = "something else"
-    again = load()
-    assert again["changed"] and not again["armed"], "these rules were proven before"
+    assert not load(check=True)["changed"], "these rules were proved before, and need no trial"
+    assert load()["changed"]
     assert "as the kernel shows it" in kernel.table
 
 
@@ -96,6 +71,26 @@ def test_a_flushed_table_counts_as_a_change_in_check_mode_too(load, kernel):
     kernel.table = None
     assert load(check=True)["changed"]
     assert kernel.table is None
+
+
+def test_rules_of_somebody_else_are_not_written_over(load, kernel, tmp_path, failure):
+    (tmp_path / "nftables.conf").write_text("table ip nat { }\n")
+    with pytest.raises(failure, match="has rules that are not of the table inet hybrid_firewall"):
+        load()
+    assert (tmp_path / "nftables.conf").read_text() == "table ip nat { }\n" and kernel.table is None
+
+
+def test_the_file_that_the_package_brought_is(load, kernel, tmp_path):
+    path = tmp_path / "nftables.conf"
+    path.write_text("flush ruleset\n")
+    kernel.conffiles = f" {path} {hashlib.md5(path.read_bytes()).hexdigest()}"
+    assert load()["changed"] and path.read_text() == RULES
+
+
+def test_a_check_does_not_ask_for_a_program_that_it_has_not_installed(load, kernel, monkeypatch):
+    monkeypatch.setattr(nftables_table.AnsibleModule, "get_bin_path", lambda self, name: None)
+    monkeypatch.setattr(kernel, "run", lambda *_, **__: pytest.fail("it is not there"))
+    assert load(check=True)["changed"]
 
 
 def test_rules_that_do_not_parse_change_nothing(call, kernel, tmp_path):
@@ -110,4 +105,4 @@ def test_rules_that_do_not_parse_change_nothing(call, kernel, tmp_path):
 def test_an_image_gets_the_file_only(load, kernel, tmp_path):
     assert load(load=False)["changed"]
     assert (tmp_path / "nftables.conf").exists()
-    assert kernel.table is None and kernel.revert is None
+    assert kernel.table is None

@@ -1,0 +1,125 @@
+"""What the role `hardening` makes of a machine and of the user's wishes, before anything is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+
+ROLE = Path(__file__).parents[2] / "roles/hardening"
+PROFILES = ["base", "database", "kubernetes_node", "bastion"]
+LOADER = DataLoader()
+VARIABLES = {
+    name: value
+    for file in ("defaults", "vars")
+    for name, value in LOADER.load_from_file(str(ROLE / file / "main.yml"), trusted_as_template=True).items()
+}
+FILES = ["/proc/net/route", "/proc/sys/net/ipv4/ip_forward"]
+
+
+def situation(installed: tuple[str, ...] = ("openssh-server", "sudo"), route: str = "") -> dict[str, Any]:
+    """What hybrid.platform.situation tells of a running Debian 13."""
+    told = {"booted": True, "container": "", "apparmor": True, "audit": True, "distribution": "debian", "version": "13"}
+    return told | {"installed": list(installed), "texts": dict.fromkeys(FILES, "") | {"/proc/net/route": route}}
+
+
+def render(expression: str, **more: Any) -> Any:
+    """The expression by the role's own files, as a task would see it."""
+    known = {"__hardening_situation": situation(), "ansible_check_mode": False}
+    return Templar(LOADER, variables=VARIABLES | known | more).template(trust_as_template("{{ " + expression + " }}"))
+
+
+PARAMETERS = """__hardening_sysctl_base | combine(__hardening_sysctl_profile[hardening_profile])
+    | combine(hardening_sysctl_parameters)"""
+
+
+def tasks(file: str) -> str:
+    return (ROLE / "tasks" / file).read_text()
+
+
+def blocked(profile: str, **more: Any) -> list[str]:
+    expression = tasks("modules.yml").split("{{")[-1].split("}}")[0]
+    modules: list[str] = render(expression, hardening_profile=profile, **more)
+    return modules
+
+
+def test_a_node_may_load_what_pods_ask_for() -> None:
+    assert not {"sctp", "squashfs"} & set(blocked("kubernetes_node"))
+    assert {"sctp", "squashfs", "dccp"} < set(blocked("base"))
+
+
+def test_whoever_blocks_a_module_does_it_on_every_profile() -> None:
+    assert all("floppy" in blocked(profile, hardening_modules_blocked=["floppy"]) for profile in PROFILES)
+
+
+@pytest.mark.parametrize(("profile", "wish", "value"), [("base", {}, 0), ("kubernetes_node", {}, 1), ("base", 1, 1)])
+def test_what_is_one_setting_for_the_kernel_has_one_value(profile: str, wish: Any, value: int) -> None:
+    wishes = {"net.ipv4.ip_forward": wish} if wish else {}
+    found = render(PARAMETERS, hardening_profile=profile, hardening_sysctl_parameters=wishes)
+    forwarding = ["net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding", "net.ipv4.conf.default.forwarding"]
+    assert [int(found[name]) for name in forwarding] == [value] * 3
+
+
+def test_a_machine_whose_router_is_outside_its_network_still_answers_it() -> None:
+    routes = "host0\t010012AC\t00000000\t0005\t0\t0\t0\tFFFFFFFF\nhost0\t00000000\t010012AC\t0003\t0\t0\t0\t00000000\n"
+    assert int(render(PARAMETERS, __hardening_situation=situation(route=routes))["net.ipv4.conf.all.arp_ignore"]) == 1
+    assert int(render(PARAMETERS)["net.ipv4.conf.all.arp_ignore"]) == 2
+
+
+def test_the_users_settings_of_sshd_come_first_however_they_are_spelt() -> None:
+    wishes = {"permitrootlogin": "yes", "PasswordAuthentication": "yes"}
+    settings = render("__hardening_sshd", hardening_sshd_options=wishes, hardening_sshd_permit_root_login="no")
+    assert list(settings)[:2] == list(wishes) and settings["PasswordAuthentication"] == "yes"
+    assert settings["DenyGroups"] == "ssh-denied"
+
+
+def test_nobody_forwards_connections_but_a_bastion() -> None:
+    def settings(profile: str) -> dict[str, str]:
+        found: dict[str, str] = render("__hardening_sshd", hardening_profile=profile)
+        return found
+
+    assert {settings(profile)["DisableForwarding"] for profile in PROFILES if profile != "bastion"} == {"yes"}
+    assert settings("bastion")["AllowTcpForwarding"] == "local" and settings("bastion")["AllowAgentForwarding"] == "no"
+
+
+def services(**more: Any) -> set[str]:
+    units = render(tasks("services.yml").split("{{")[1].split("}}")[0], **more)
+    return {unit["name"] for unit in units}
+
+
+def test_a_run_that_installed_nothing_starts_only_what_is_there() -> None:
+    assert services(__hardening_situation=situation(("auditd",))) & {"auditd.service", "rsyslog.service"} == {
+        "auditd.service"
+    }
+    assert services(__hardening_installation={}) >= {"auditd.service", "rsyslog.service", "systemd-timesyncd.service"}
+    assert "auditd.service" not in services(__hardening_installation={}, ansible_check_mode=True)
+
+
+@pytest.mark.parametrize("rival", ["chrony", "ntpsec", "ntp", "openntpd"])
+def test_a_machine_keeps_its_own_service_for_the_time(rival: str) -> None:
+    wanted = render("__hardening_packages_wanted", __hardening_situation=situation((rival,)))
+    assert "systemd-timesyncd" not in wanted and rival in render("__hardening_packages_asked")
+
+
+def test_a_machine_keeps_the_sudo_that_asks_a_directory() -> None:
+    assert "sudo" not in render("__hardening_packages_wanted", __hardening_situation=situation(("sudo-ldap",)))
+
+
+def test_every_package_that_is_wanted_is_asked_for_first() -> None:
+    """One that is forgotten would have apt run each time."""
+    assert set(render("__hardening_packages_wanted")) <= set(render("__hardening_packages_asked"))
+
+
+def skipped(**more: Any) -> str:
+    told = render("__hardening_skipped | selectattr('skipped') | map(attribute='reason')", **more)
+    return "; ".join(told)
+
+
+def test_it_is_told_that_nothing_was_proved_where_nobody_came_by_ssh() -> None:
+    who = {"__hardening_administrators": {"administrators": {}}, "hardening_firewall_enabled": True}
+    assert "Ansible came by local" in skipped(ansible_connection="local", **who)
+    assert "Ansible came" not in skipped(ansible_connection="ansible.builtin.ssh", **who)
+    assert "no SSH server" in skipped(ansible_connection="ssh", __hardening_situation=situation(()), **who)
