@@ -1,6 +1,7 @@
 """Whoever gives a role something of a wrong type is told so before anything is done."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,19 @@ def test_the_golden_image_playbook_refuses_a_wrong_value_before_it_looks_at_the_
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 2 and "argument_errors" in done.stdout, done.stdout + done.stderr
     assert told in done.stdout.partition("argument_errors")[2].partition("argument_spec_data")[0]
+
+
+@pytest.mark.parametrize("role", sorted(role for role, entries in ENTRIES.items() if "install" in entries))
+def test_what_goes_into_an_image_needs_no_other_machine(role, tmp_path):
+    play = {"hosts": "image", "gather_facts": False, "tasks": []}
+    play["tasks"] += [{"ansible.builtin.include_role": {"name": role, "tasks_from": "install"}}]
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+    (tmp_path / "inventory.yml").write_text(
+        json.dumps({"all": {"hosts": {"image": {"ansible_ssh_executable": "/bin/false"}}}})
+    )
+    command = [Path(sys.executable).parent / "ansible-playbook", "--inventory", tmp_path / "inventory.yml"]
+    done = subprocess.run([*command, tmp_path / "play.yml"], cwd=PROJECT, capture_output=True, text=True)
+    assert re.search(r"Validating arguments .*\nok: \[image\]", done.stdout), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("playbook", sorted((PROJECT / "playbooks").glob("*.yml")), ids=lambda path: path.name)
