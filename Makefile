@@ -67,7 +67,7 @@ test-report: setup-tests ## the report in a real browser
 test-engine: setup-fast ## the whole AWS program under the real engine, with a provider that makes nothing
 	$(PYTEST) tests/engine
 
-test-platform: setup ## the running platform, on a stack and state directory of its own
+test-platform: setup setup-tests ## the running platform, on a stack and state directory of its own
 	$(PYTEST) tests/platform
 
 test-image: setup ## a golden image: sealed, two clones differ, what stands beside it is valid
