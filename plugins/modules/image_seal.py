@@ -41,7 +41,7 @@ author: The hybrid platform authors
 EXAMPLES = r"""
 - name: Seal the image
   hybrid.platform.image_seal:
-    remove: ["/etc/ssh/ssh_host_*", "/root/.ssh/*"]
+    remove: ["/etc/ssh/ssh_host_*", "/home/*/.ssh/*"]
     empty: [/etc/machine-id]
     logs: [/var/log]
 """

@@ -30,7 +30,7 @@ def test_nothing_came_along_but_the_way_in(host):
     keys = {f"/etc/ssh/ssh_host_ed25519_key{end}" for end in ("", ".pub")}
     assert set(found.stdout.splitlines()) == {
         *(f"host_keys: {key}" for key in keys),
-        "access: /root/.ssh/authorized_keys",
+        f"access: {host.user('root').home}/.ssh/authorized_keys",
     }
 
 
