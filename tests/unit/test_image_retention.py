@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from infra.machines import images
+from infra.machines.state import State
 from infra.targets.local import golden_image
 
 DAY = 24 * 3600
@@ -26,6 +27,8 @@ def fill(path, name):
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("HYBRID_PLATFORM_STATE", str(tmp_path / "state"))
+    # Whatever it would keep under /run while it works must not outlive the test.
+    monkeypatch.setattr(State, "runtime", property(lambda _: tmp_path / "run"))
     # The real build is what make test-image does.
     monkeypatch.setattr(golden_image, "run_streaming", lambda command, cwd: fill(Path(command[6]), command[4]))
     return tmp_path / "images"
