@@ -45,6 +45,8 @@ def test_make_help_lists_what_can_be_tested():
 
 
 def test_down_needs_no_network_where_the_project_was_set_up():
-    planned = subprocess.run(["make", "--dry-run", "down"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    # These tests themselves run under make, and one make below another announces its directory.
+    command = ["make", "--no-print-directory", "--dry-run", "down"]
+    planned = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     first = planned.splitlines()[0]
     assert first.endswith("|| toolchain/setup.sh"), first
