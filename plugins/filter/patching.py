@@ -85,6 +85,11 @@ def cves_closed(found: dict[str, list[str]], changes: list[dict[str, Any]]) -> d
     return {name: cves for name, cves in found.items() if name in changed}
 
 
+def cves_of_both(former: dict[str, list[str]], found: dict[str, list[str]]) -> dict[str, list[str]]:
+    """CVEs by package of two attempts: the second one's update may begin where the first one's ended."""
+    return {name: sorted({*former.get(name, []), *found.get(name, [])}) for name in sorted({*former, *found})}
+
+
 def patching_fact(evidence: dict[str, Any]) -> dict[str, Any]:
     """What the machine tells of its last patching; what is still phased in is not missing."""
     left = [one["name"] for one in evidence["pending"] if one["left"] not in (None, "phasing")]
@@ -115,10 +120,18 @@ def evidence_of_nothing(host: str, run: str) -> dict[str, Any]:
 
 
 def what_was_said(result: dict[str, Any]) -> str:
-    """What a failed task said, and of a loop every turn that failed."""
-    failed = [one for one in result.get("results", []) if one.get("failed")] or [result]
-    said = [[one.get("msg", "unknown"), one.get("stdout"), one.get("stderr")] for one in failed]
-    return "; ".join(": ".join(filter(None, one)) for one in said)
+    """What a failed task said, and of a loop every turn that failed; other modules have `results` of other kinds."""
+    turns = result.get("results")
+    failed = [one for one in turns if isinstance(one, dict) and one.get("failed")] if isinstance(turns, list) else []
+    return "; ".join(_said(one) for one in failed or [result])
+
+
+def _said(result: dict[str, Any]) -> str:
+    """Ansible hides only from the screen what `no_log` is to hide."""
+    if result.get("_ansible_no_log"):
+        return "hidden by no_log"
+    said = (result.get("msg", "unknown"), result.get("stdout"), result.get("stderr"))
+    return ": ".join("; ".join(map(str, one)) if isinstance(one, list) else str(one) for one in said if one)
 
 
 def run_of_day(directory: str, day: str, hosts: list[str]) -> str:
@@ -131,9 +144,22 @@ def run_of_day(directory: str, day: str, hosts: list[str]) -> str:
     raise AssertionError("numbers do not end")
 
 
+def state_told(evidence: dict[str, Any], when: str) -> dict[str, Any]:
+    """How a host was `before` or `after` an attempt, by what the attempt has left as evidence, if any."""
+    if not evidence or not evidence["packages"]["before"]:
+        return {}
+    return {
+        "packages": evidence["packages"][when],
+        "running": evidence["services"][when],
+        "failed_units": evidence["services"]["failed_before"],
+        "holds": evidence["holds"],
+        "reboot": evidence["reboot_pending"],
+    }
+
+
 def since_attempt(state: dict[str, Any], former: dict[str, Any]) -> dict[str, Any]:
-    """A host's state before, with packages as they were before the run's first attempt; after a failed one services
-    and holds, too, for they have to be as before."""
+    """A host's state before, with packages as they were before the run's first attempt; after a failed one services,
+    too, for they have to run as before. Holds are the operator's, who may set one between two attempts."""
     if not former or not former["packages"]["before"]:
         return state
     packages = {"packages": former["packages"]["before"]}
@@ -141,7 +167,7 @@ def since_attempt(state: dict[str, Any], former: dict[str, Any]) -> dict[str, An
         return {**state, **packages}
     running = sorted({*state["running"], *former["services"]["before"]})
     failed = former["services"]["failed_before"]
-    return {**state, **packages, "running": running, "failed_units": failed, "holds": former["holds"]}
+    return {**state, **packages, "running": running, "failed_units": failed}
 
 
 def evidence_of_run(directory: str) -> list[Any]:
@@ -184,10 +210,12 @@ class FilterModule:
             "evidence_of_attempt": evidence_of_attempt,
             "run_of_day": run_of_day,
             "since_attempt": since_attempt,
+            "state_told": state_told,
             "evidence_of_nothing": evidence_of_nothing,
             "evidence_of_run": evidence_of_run,
             "what_was_said": what_was_said,
             "cves_closed": cves_closed,
+            "cves_of_both": cves_of_both,
             "patching_fact": patching_fact,
             "missing_of": missing_of,
             "fleet_summary": fleet_summary,

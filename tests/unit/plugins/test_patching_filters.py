@@ -8,6 +8,7 @@ import yaml
 
 from plugins.filter.patching import (
     cves_closed,
+    cves_of_both,
     died,
     evidence_of_attempt,
     evidence_of_nothing,
@@ -17,6 +18,7 @@ from plugins.filter.patching import (
     patching_fact,
     run_of_day,
     since_attempt,
+    state_told,
     what_was_said,
     window_faults,
 )
@@ -135,7 +137,7 @@ def test_a_service_that_a_failed_attempt_killed_is_still_missed_by_the_next_one(
     assert died(before, NOW, []) == ["demo.service"]
     assert before["failed_units"] == [], "what the failed attempt let fail would pass for an old failure"
     assert before["packages"] == {"demo": "1.0"}, "what the failed attempt changed is lost from the evidence"
-    assert before["holds"] == ["kept"]
+    assert before["holds"] == [], "a hold that the operator sets between two attempts fails each of them"
 
 
 def test_a_machine_that_was_lost_is_judged_as_one_that_failed():
@@ -149,6 +151,18 @@ def test_a_second_run_of_the_same_name_keeps_the_evidence_of_the_first_but_not_i
     assert since_attempt(NOW, {**FAILED, "packages": {"before": {}}}) == NOW, "it failed before it had looked"
 
 
+def test_what_an_attempt_has_seen_is_read_back_from_its_evidence():
+    evidence = {**FAILED, "reboot_pending": ["kernel"]}
+    evidence["packages"] = {"before": {"demo": "1.0"}, "after": {"demo": "1.1"}}
+    evidence["services"] = {"before": ["demo.service"], "after": [], "failed_before": ["old.mount"]}
+    before, after = (state_told(evidence, when) for when in ("before", "after"))
+    assert (before["packages"], after["packages"]) == ({"demo": "1.0"}, {"demo": "1.1"})
+    assert (before["running"], after["running"]) == (["demo.service"], [])
+    assert before["failed_units"] == ["old.mount"] and before["holds"] == ["kept"] and after["reboot"] == ["kernel"]
+    assert state_told({}, "before") == {}
+    assert state_told({**evidence, "packages": {"before": {}, "after": {}}}, "before") == {}, "it had not looked"
+
+
 def test_a_machine_that_was_not_reached_is_in_the_summary():
     summary = fleet_summary([evidence_of_nothing("a", "r")])
     assert summary["hosts"] == {"a": "unreached"} and summary["unfinished"] == ["a"] and summary["run"] == "r"
@@ -158,7 +172,17 @@ def test_what_failed_in_a_loop_is_told():
     failed = {"failed": True, "msg": "non-zero return code", "stdout": "", "stderr": "psql: no such role"}
     told = what_was_said({"msg": "One or more items failed", "results": [{"failed": False, "msg": "fine"}, failed]})
     assert told == "non-zero return code: psql: no such role"
+    assert what_was_said({"msg": ["no space", "no time"]}) == "no space; no time"
+    assert what_was_said({"msg": "apt failed", "results": ["E: no space"]}) == "apt failed"
     assert what_was_said({"msg": "apt failed"}) == "apt failed" and what_was_said({}) == "unknown"
+
+
+def test_what_ansible_is_not_to_log_does_not_reach_the_evidence():
+    secret = {"failed": True, "_ansible_no_log": True, "msg": "wrong password: 1234", "stderr": "1234"}
+    assert what_was_said(secret) == "hidden by no_log"
+    open_turn = {"failed": True, "_ansible_no_log": False, "msg": "no such role"}
+    told = what_was_said({"msg": "One or more items failed", "results": [open_turn, secret]})
+    assert told == "no such role; hidden by no_log"
 
 
 def test_a_report_is_no_attempt(tmp_path):
@@ -192,6 +216,14 @@ def test_only_what_was_updated_closes_cves():
     found = {"demo": ["CVE-2026-1111"], "failed": ["CVE-2026-2222"]}
     changes = [{"name": "demo:amd64", "from": "1", "to": "2"}]
     assert cves_closed(found, changes) == {"demo": ["CVE-2026-1111"]}
+
+
+def test_an_attempt_that_goes_on_with_a_package_loses_none_of_the_cves_of_the_former_one():
+    former = {"demo": ["CVE-2026-1111"], "done": ["CVE-2026-3333"]}
+    assert cves_of_both(former, {"demo": ["CVE-2026-2222"]}) == {
+        "demo": ["CVE-2026-1111", "CVE-2026-2222"],
+        "done": ["CVE-2026-3333"],
+    }
 
 
 def test_what_is_still_phased_in_is_not_missing():
