@@ -28,7 +28,9 @@ def preferences(packages, present):
     for package in packages:
         name, _, version = package.partition("=")
         made.append(f"Package: {name}\nPin: version {version}\nPin-Priority: 1002\n")
-    return "\n".join([*filter(None, [present]), *made])
+    if present := present.rstrip():
+        made.insert(0, present + "\n")
+    return "\n".join(made)
 
 
 def why(out, err):

@@ -51,6 +51,7 @@ EXAMPLES = r"""
 
 RETURN = r""" # """
 
+import http.client
 import json
 import shlex
 import socket
@@ -65,10 +66,24 @@ PAUSE = 2
 ANSWERS_WITHIN = 5
 
 
-def command_fault(command, left):
+def words(module):
+    """The words of the command, if one is asked for."""
+    command = module.params["command"]
+    if command is None:
+        return None
+    try:
+        found = shlex.split(command)
+    except ValueError as error:
+        module.fail_json(msg=f"the command {command} cannot be read: {error}")
+    if not found:
+        module.fail_json(msg="the command is empty")
+    return found
+
+
+def command_fault(command, argv, left):
     try:
         done = subprocess.run(
-            shlex.split(command),
+            argv,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -102,15 +117,15 @@ def url_fault(url, status, contains, left):
         return f"{url} answers with {answer.code}, and not {status}"
     try:
         found = contains in answer.read().decode(errors="replace")
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         return f"{url} does not answer in full: {error}"
     return None if found else f"{url} does not contain {json.dumps(contains)}"
 
 
-def fault(parameters, check_mode, left):
+def fault(parameters, argv, check_mode, left):
     """Why a try fails, or None."""
-    if parameters["command"] is not None:
-        return None if check_mode else command_fault(parameters["command"], left)
+    if argv:
+        return None if check_mode else command_fault(parameters["command"], argv, left)
     if parameters["port"] is not None:
         return port_fault(parameters["host"], parameters["port"], left)
     return url_fault(parameters["url"], parameters["status"], parameters["contains"], left)
@@ -132,9 +147,10 @@ def main():
         mutually_exclusive=[["command", "port", "url"]],
         supports_check_mode=True,
     )
+    argv = words(module)
     timeout = module.params["timeout"]
     end = time.monotonic() + timeout
-    while found := fault(module.params, module.check_mode, max(end - time.monotonic(), 1)):
+    while found := fault(module.params, argv, module.check_mode, max(end - time.monotonic(), 1)):
         if time.monotonic() + PAUSE >= end:
             module.fail_json(msg=f"within {timeout} s {found}")
         time.sleep(PAUSE)

@@ -33,7 +33,9 @@ def clock(monkeypatch):
 def page():
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            self.send_response(200 if self.path == "/" else 404)
+            self.send_response(404 if self.path == "/gone" else 200)
+            if self.path == "/cut":
+                self.send_header("Content-Length", "100")
             self.end_headers()
             self.wfile.write(b"open for business")
 
@@ -79,9 +81,20 @@ def test_a_failure_says_what_was_wrong(call, failure, page):
         ({"url": f"http://127.0.0.1:{closed}/"}, "does not answer"),
         ({"url": f"{page}/gone"}, "answers with 404, and not 200"),
         ({"url": f"{page}/", "contains": "closed"}, 'does not contain "closed"'),
+        ({"url": f"{page}/cut"}, "does not answer in full: IncompleteRead"),
     ):
         with pytest.raises(failure, match=said):
             call(health, timeout=1, **check)
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize(
+    ("command", "said"), [("it's", "the command it's cannot be read: No closing"), ("", "the command is empty")]
+)
+def test_a_command_that_nobody_could_run_is_told_at_once(call, clock, failure, command, said, check):
+    with pytest.raises(failure, match=said):
+        call(health, check, command=command)
+    assert clock.now == 0
 
 
 def test_a_check_runs_no_command(call, tmp_path):

@@ -67,6 +67,13 @@ def test_only_what_is_asked_for_moves_and_the_machines_own_preferences_stand_fir
     ]
 
 
+@pytest.mark.parametrize("end", ["", "\n\n \n"])
+def test_the_machines_own_preferences_end_before_the_roles_begin_however_they_end(end):
+    own = "Package: x\nPin: release a=stable\nPin-Priority: 1"
+    assert apt_upgrade.preferences([], own + end).startswith(f"{own}\n\nPackage: *\n")
+    assert apt_upgrade.preferences([], end).startswith("Package: *\n")
+
+
 class Package:
     """An installed package as python-apt shows it."""
 
