@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+# A night; whoever patches daily begins a new run, or machines that were patched would wait for another day.
+RESUMED_WITHIN = datetime.timedelta(hours=12)
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -134,13 +136,25 @@ def _said(result: dict[str, Any]) -> str:
     return ": ".join("; ".join(map(str, one)) if isinstance(one, list) else str(one) for one in said if one)
 
 
-def run_of_day(directory: str, day: str, hosts: list[str]) -> str:
-    """The first run of a day, as in 2026-11-25 or 2026-11-25-2, that has not patched all of the hosts yet."""
+def run_of_day(directory: str, now: str, hosts: list[str]) -> str:
+    """The first run of a day, as in 2026-11-25 or 2026-11-25-2, that has not patched all of the hosts yet; soon after
+    midnight that of the evening before, if it has begun. `now` as in 2026-11-25T02:30:00Z."""
+    moment = datetime.datetime.fromisoformat(now)
+    run, attempts = _first_unfinished(directory, f"{moment:%F}", hosts)
+    if attempts or run != f"{moment:%F}":
+        return run
+    former, attempts = _first_unfinished(directory, f"{moment - datetime.timedelta(days=1):%F}", hosts)
+    begun = max((datetime.datetime.fromisoformat(one["started"]) for one in attempts), default=None)
+    return former if begun and moment - begun < RESUMED_WITHIN else run
+
+
+def _first_unfinished(directory: str, day: str, hosts: list[str]) -> tuple[str, list[dict[str, Any]]]:
+    """The first run of a day that has not patched all of the hosts, and its attempts."""
     for number in itertools.count(1):
         run = day if number == 1 else f"{day}-{number}"
-        results = {evidence_of_attempt(f"{directory}/{run}/{host}.json").get("result") for host in hosts}
-        if results != {"patched"}:
-            return run
+        attempts = [evidence_of_attempt(f"{directory}/{run}/{host}.json") for host in hosts]
+        if {one.get("result") for one in attempts} != {"patched"}:
+            return run, [one for one in attempts if one]
     raise AssertionError("numbers do not end")
 
 

@@ -1,9 +1,11 @@
 """What the patching role decides in its own variables."""
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
@@ -13,7 +15,7 @@ ROLE = Path(__file__).resolve().parents[2] / "roles/patching"
 
 
 def decide(expression: str, **known: Any) -> Any:
-    """What an expression is in the role, by its variables and their defaults."""
+    """What an expression, or a text with some, is in the role, by its variables and their defaults."""
     loader = DataLoader()
     variables = {
         **loader.load_from_file(str(ROLE / "defaults/main.yml"), trusted_as_template=True),
@@ -21,7 +23,8 @@ def decide(expression: str, **known: Any) -> Any:
         "ansible_check_mode": False,
         **known,
     }
-    return Templar(loader=loader, variables=variables).template(trust_as_template("{{ " + expression + " }}"))
+    text = expression if "{{" in expression else "{{ " + expression + " }}"
+    return Templar(loader=loader, variables=variables).template(trust_as_template(text))
 
 
 QUIET: dict[str, Any] = {
@@ -89,5 +92,65 @@ def test_no_condition_takes_a_word_for_a_switch():
                 assert line.count(f"{switch} | bool") == said, f"{file.name}: {line.strip()}"
 
 
-def test_the_distributions_own_runs_stand_still():
-    assert decide("__patching_timers") == ["apt-daily.timer", "apt-daily-upgrade.timer", "unattended-upgrades.service"]
+TIMERS = ["apt-daily.timer", "apt-daily-upgrade.timer"]
+SERVICE = "unattended-upgrades.service"
+
+
+@pytest.fixture
+def stopped(monkeypatch, tmp_path):
+    """What stop_timers.yml asks of systemd on a machine on which some units are active."""
+
+    def of(*active, **known):
+        for unit in active:
+            (tmp_path / unit).touch()
+        looks = f'[ "$1" != is-active ] || {{ [ -e {tmp_path}/$3 ]; exit; }}'
+        for program in ("systemctl", "systemd-run"):
+            (tmp_path / program).write_text(f"#!/bin/sh\n{looks}\nIFS='|'; echo \"{program}|$*\" >>{tmp_path}/asked\n")
+            (tmp_path / program).chmod(0o755)
+        task = yaml.safe_load((ROLE / "tasks/stop_timers.yml").read_text())[0]
+        script = decide(task["ansible.builtin.shell"]["cmd"], **known)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        told = subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True).stdout.split()
+        file = tmp_path / "asked"
+        return told, [line.split("|") for line in file.read_text().splitlines()] if file.exists() else []
+
+    return of
+
+
+def test_timers_stop_and_come_back_by_themselves_and_the_service_runs_on_until_no_run_is_under_way(stopped):
+    told, asked = stopped(*TIMERS, SERVICE, patching_timers_back_after="1h 30min")
+    assert told == [*TIMERS, SERVICE]
+    back, stop = asked
+    assert "--on-active=1h 30min" in back and back[-6:] == ["systemctl", "--no-block", "start", *TIMERS, SERVICE]
+    assert stop == ["systemctl", "stop", *TIMERS]
+
+
+def test_what_is_not_planned_is_not_stopped(stopped):
+    assert stopped() == ([], [])
+    told, asked = stopped(SERVICE)
+    assert told == [SERVICE] and [command[0] for command in asked] == ["systemd-run"]
+
+
+def test_what_another_run_will_give_back_is_not_counted_as_stopped_by_this_one(stopped):
+    told, asked = stopped(SERVICE, "hybrid-platform-patching-ends.timer")
+    assert told == [] and asked == [["systemctl", "restart", "hybrid-platform-patching-ends.timer"]]
+
+
+def test_the_run_that_is_under_way_is_waited_for_before_the_service_ends_which_would_interrupt_it():
+    preflight = yaml.safe_load((ROLE / "tasks/preflight.yml").read_text())
+    looks = next(number for number, task in enumerate(preflight) if "hybrid.platform.patch_preflight" in task)
+    assert "ansible.builtin.assert" in preflight[looks + 1], "who was refused goes on and stops it"
+    ends = preflight[looks + 2]
+    for booted, checks, installed in (
+        (True, False, True),
+        (False, False, True),
+        (True, True, True),
+        (True, False, False),
+    ):
+        situation = {"booted": booted, "installed": ["unattended-upgrades"] if installed else []}
+        stops = decide(ends["when"], __patching_situation=situation, ansible_check_mode=checks)
+        assert stops is (booted and not checks and installed)
+    argv = ends["ansible.builtin.command"]["argv"]
+    for limit, bound in ((300, 300), (0, 30)):
+        assert decide(argv[1], patching_lock_timeout=limit) == bound, "timeout takes 0 for no limit"
+    assert [argv[0], *argv[2:]] == ["timeout", "systemctl", "stop", SERVICE]

@@ -199,17 +199,39 @@ def test_a_report_is_no_attempt(tmp_path):
         assert bool(evidence_of_attempt(str(file))) is counts
 
 
-def test_a_day_has_another_run_once_all_hosts_were_patched_in_the_last_one(tmp_path):
-    def attempt(run, host, result):
-        (tmp_path / run).mkdir(exist_ok=True)
-        (tmp_path / run / f"{host}.json").write_text(json.dumps({"result": result}))
-        return run_of_day(str(tmp_path), "2026-11-25", ["a", "b"])
+@pytest.fixture
+def attempt(tmp_path):
+    """Adds what an attempt has left, if any; tells which run is the next one then."""
 
-    assert run_of_day(str(tmp_path), "2026-11-25", ["a", "b"]) == "2026-11-25"
+    def add(run="", host="", result="", started="2026-11-25T20:00:00Z", now="2026-11-25T21:00:00Z"):
+        if run:
+            (tmp_path / run).mkdir(exist_ok=True)
+            (tmp_path / run / f"{host}.json").write_text(json.dumps({"result": result, "started": started}))
+        return run_of_day(str(tmp_path), now, ["a", "b"])
+
+    return add
+
+
+def test_a_day_has_another_run_once_all_hosts_were_patched_in_the_last_one(attempt):
+    assert attempt() == "2026-11-25"
     assert attempt("2026-11-25", "a", "patched") == "2026-11-25", "b is not patched yet"
     assert attempt("2026-11-25", "b", "begun") == "2026-11-25", "b was lost, and its evidence with it"
     assert attempt("2026-11-25", "b", "patched") == "2026-11-25-2", "what is pending now would wait until tomorrow"
     assert attempt("2026-11-25-2", "a", "failed") == "2026-11-25-2"
+
+
+def test_a_run_goes_on_past_midnight_and_is_not_taken_up_by_that_of_the_next_evening(attempt):
+    for host in ("a", "b"):
+        attempt("2026-11-25", host, "patched")
+    assert attempt(now="2026-11-26T00:30:00Z") == "2026-11-26", "there is nothing to go on with"
+    attempt("2026-11-25-2", "b", "patched")
+    attempt("2026-11-25-2", "a", "failed", started="2026-11-25T23:50:00Z")
+    assert attempt(now="2026-11-26T00:30:00Z") == "2026-11-25-2"
+    assert attempt(now="2026-11-26T20:00:00Z") == "2026-11-26", "who was patched yesterday would wait another day"
+    assert attempt("2026-11-26", "a", "failed", now="2026-11-26T00:40:00Z") == "2026-11-26"
+    for host in ("a", "b"):
+        attempt("2026-11-26", host, "patched")
+    assert attempt(now="2026-11-26T00:50:00Z") == "2026-11-26-2", "it is older than the run that patched all since"
 
 
 def test_only_what_was_updated_closes_cves():
