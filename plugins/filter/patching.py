@@ -64,11 +64,13 @@ def package_changes(before: dict[str, str], after: dict[str, str]) -> list[dict[
 
 
 def died(before: dict[str, list[str]], after: dict[str, list[str]], expected: list[str] | str) -> list[str]:
-    """Services that ran and do not run now, and units of any kind that have failed since; not what comes and goes."""
+    """Services that ran and do not run now, units that stood and do not, and those that have failed since."""
     patterns = (
         expected.split(",") if isinstance(expected, str) else expected
     )  # as Ansible reads a list of the command line
-    gone = (set(before["running"]) - set(after["running"])) | (set(after["failed_units"]) - set(before["failed_units"]))
+    gone = set(before["running"]) - set(after["running"])
+    gone |= set(before["standing"]) - {*after["standing"], *after["running"], *after["unneeded"]}
+    gone |= set(after["failed_units"]) - set(before["failed_units"])
     return sorted(name for name in gone if not any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns))
 
 
@@ -165,6 +167,7 @@ def state_told(evidence: dict[str, Any], when: str) -> dict[str, Any]:
     return {
         "packages": evidence["packages"][when],
         "running": evidence["services"][when],
+        "standing": evidence["services"]["standing_before"],
         "failed_units": evidence["services"]["failed_before"],
         "holds": evidence["holds"],
         "reboot": evidence["reboot_pending"],
@@ -179,9 +182,14 @@ def since_attempt(state: dict[str, Any], former: dict[str, Any]) -> dict[str, An
     packages = {"packages": former["packages"]["before"]}
     if former["result"] == "patched":
         return {**state, **packages}
-    running = sorted({*state["running"], *former["services"]["before"]})
-    failed = former["services"]["failed_before"]
-    return {**state, **packages, "running": running, "failed_units": failed}
+    services = former["services"]
+    return {
+        **state,
+        **packages,
+        "running": sorted({*state["running"], *services["before"]}),
+        "standing": sorted({*state["standing"], *services["standing_before"]}),
+        "failed_units": services["failed_before"],
+    }
 
 
 def evidence_of_run(directory: str) -> list[Any]:

@@ -51,6 +51,18 @@ running:
   returned: always
   type: list
   elements: str
+standing:
+  description:
+    - Sockets, timers, paths, mounts, and services that are active without a process.
+    - But those that come and go with others (static, transient, mounted by hand or by automount).
+  returned: always
+  type: list
+  elements: str
+unneeded:
+  description: Those that their own conditions have kept from starting, as what only a first boot needs.
+  returned: always
+  type: list
+  elements: str
 failed_units:
   description: Units of any kind that have failed.
   returned: always
@@ -87,6 +99,10 @@ from ..module_utils.locks import lock_faults
 
 MAPPED = re.compile(r" r-xp .* (/(?:usr/)?(?:lib|lib64|bin|sbin|libexec|local|opt)/.+) \(deleted\)$", re.MULTILINE)
 PROC = "/proc"
+# UnitFileState of what nobody has written down (mounts of container engines and logins, systemd-run's units), or what
+# others pull in while they need it (file systems of the kernel, an interface that was plugged in).
+PASSING = ("", "transient", "static", "indirect")
+ASKED = ("Id", "NeedDaemonReload", "TriggeredBy", "UnitFileState", "ConditionResult", "ConditionTimestampMonotonic")
 SERVICE = re.compile(r"/([^/]+\.service)(?:/|$)", re.MULTILINE)
 
 
@@ -95,8 +111,9 @@ def output(module, *command):
 
 
 def units(module, *selection):
+    """Units by name, and whether they are active, and how: running, exited, listening..."""
     listing = output(module, "systemctl", "list-units", "--plain", "--no-legend", *selection)
-    return sorted(line.split()[0] for line in listing.splitlines() if line)
+    return {line.split()[0]: tuple(line.split()[2:4]) for line in listing.splitlines() if line}
 
 
 def has_lost_files(maps):
@@ -190,23 +207,37 @@ def reboot_reasons(container, first_is_stale, kernels, running_kernel, flagged_b
     return reasons
 
 
-def properties(module, services):
-    """What systemd tells of services, by name."""
-    if not services:
+def properties(module, names):
+    """What systemd tells of units, by name."""
+    if not names:
         return {}
-    command = ["systemctl", "show", "--property=Id,NeedDaemonReload,TriggeredBy", *sorted(services)]
+    # After the dashes, for the mount of the root is called by one.
+    command = ["systemctl", "show", f"--property={','.join(ASKED)}", "--", *sorted(names)]
     blocks = output(module, *command).split("\n\n")
     told = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in blocks]
     return {one["Id"]: one for one in told if "Id" in one}
 
 
+def is_standing(told):
+    """Whether a unit without a process has to be there as long as the machine is up."""
+    triggers = told.get("TriggeredBy", "")
+    return told.get("UnitFileState", "") not in PASSING and ".automount" not in triggers and ".timer" not in triggers
+
+
+def is_unneeded(told):
+    """Whether a unit was to start, and its conditions were not met."""
+    return told.get("ConditionResult") == "no" and told.get("ConditionTimestampMonotonic", "0") != "0"
+
+
 def state_of_services(module, packages):
     """Everything that there is to tell only where an init system runs."""
-    running = set(units(module, "--type=service", "--state=running"))
+    loaded = units(module, "--all", "--type=service,socket,timer,path,mount,automount")
+    active = {name for name, (state, _) in loaded.items() if state == "active"}
+    running = {name for name in active if name.endswith(".service") and loaded[name][1] == "running"}
     stale, first_is_stale = stale_processes()
     if module.get_bin_path("needrestart"):
         stale |= named_by_needrestart(output(module, "needrestart", "-b", "-l", "-r", "l")) & running
-    known = properties(module, running | stale)
+    known = properties(module, loaded.keys() | stale)
     jobs = {name for name, one in known.items() if ".timer" in one.get("TriggeredBy", "")}
     reload = {name for name in running if known.get(name, {}).get("NeedDaemonReload") == "yes"}
     restart, never = sort_out((stale | reload) - jobs, module.params["never_restart"])
@@ -224,7 +255,9 @@ def state_of_services(module, packages):
         reasons.append(f"build {rebuilt} of the kernel is installed, another one runs")
     return {
         "running": sorted(running - jobs),
-        "failed_units": units(module, "--state=failed"),
+        "standing": sorted(name for name in active - running if is_standing(known.get(name, {}))),
+        "unneeded": sorted(name for name in loaded.keys() - active if is_unneeded(known.get(name, {}))),
+        "failed_units": sorted(units(module, "--state=failed")),
         "restart": restart,
         "reload": sorted(reload),
         "reboot": reasons,
@@ -251,13 +284,13 @@ def main():
     )
     rows = [line.split(" ") for line in listing.splitlines()]
     packages = {row[2]: row[3] for row in rows if row[0] == "installed"}
-    services = {"running": [], "failed_units": [], "restart": [], "reload": [], "reboot": []}
+    nothing = {kind: [] for kind in ("running", "standing", "unneeded", "failed_units", "restart", "reload", "reboot")}
     module.exit_json(
         changed=False,
         packages=packages,
         holds=sorted(row[2] for row in rows if row[1] == "hold"),
         locked=locked,
-        **(state_of_services(module, packages) if module.params["booted"] else services),
+        **(state_of_services(module, packages) if module.params["booted"] else nothing),
     )
 
 

@@ -16,7 +16,13 @@ FORMER = {
     "pending": [],
     "holds": ["kept"],
     "cves": {"found": {"demo": ["CVE-2026-1111"]}, "closed": {"demo": ["CVE-2026-1111"]}},
-    "services": {"before": ["demo.service"], "after": [], "failed_before": ["old.mount"], "restarted": []},
+    "services": {
+        "before": ["demo.service"],
+        "after": [],
+        "standing_before": ["old.socket"],
+        "failed_before": ["old.mount"],
+        "restarted": [],
+    },
     "rebooted": False,
     "reboot_pending": [],
 }
@@ -42,5 +48,6 @@ def test_an_attempt_that_is_refused_keeps_what_the_former_one_has_seen(tmp_path)
     left = json.loads(evidence.read_text())
     assert left["result"] == "failed" and "blackout" in left["fault"]
     assert left["packages"]["before"] == {"demo": "1.0"} and left["holds"] == ["kept"]
+    assert left["services"]["standing_before"] == ["old.socket"]
     assert left["services"]["before"] == ["demo.service"] and left["services"]["failed_before"] == ["old.mount"]
     assert left["changes"] and left["cves"]["closed"] == {"demo": ["CVE-2026-1111"]}

@@ -79,7 +79,8 @@ def test_a_reboot_is_made_as_it_is_wanted(reboot, reasons, reboots):
 
 @pytest.mark.parametrize("service", ["fwupd.service", "ssh@3-10.0.0.1:22-10.0.0.2:50000.service", "user@0.service"])
 def test_services_that_come_with_a_caller_and_go_with_him_may_end(service):
-    before, after = {"running": [service], "failed_units": []}, {"running": [], "failed_units": []}
+    after: dict[str, list[str]] = {"running": [], "standing": [], "unneeded": [], "failed_units": []}
+    before = {**after, "running": [service]}
     assert died(before, after, decide("patching_may_end")) == []
 
 

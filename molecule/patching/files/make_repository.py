@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 UNIT = (
-    "[Unit]\nDescription={name}\n[Service]\nEnvironment=RELEASE={version}\nExecStart={program}\n"
+    "[Unit]\nDescription={name}\n[Service]\n{kind}Environment=RELEASE={version}\nExecStart={program}\n"
     "[Install]\nWantedBy=multi-user.target\n"
 )
 START = "systemctl daemon-reload\nsystemctl enable --quiet {name}\nsystemctl restart {name}\n"
@@ -31,6 +31,9 @@ START = "systemctl daemon-reload\nsystemctl enable --quiet {name}\nsystemctl res
 START_ONCE = '[ -z "$2" ] || exit 0\n' + START
 SERVES = "#!/bin/sh\nexec python3 -m http.server --directory /usr/share/doc/practice-service 8080\n"
 LIVES = "#!/bin/sh\nexec sleep infinity\n"
+# As a firewall does: it ends, and its unit stays active.
+STANDS = "#!/bin/sh\n"
+GIVES_UP = "systemctl disable --quiet --now {name}\n"
 # So late that a look at once would find it running.
 DIES = "#!/bin/sh\nsleep 3\nexit 1\n"
 ASKS_FOR_REBOOT = "touch /run/reboot-required\necho {name} >> /run/reboot-required.pkgs\n"
@@ -97,6 +100,9 @@ PACKAGES = (
     Package("practice-dies", "1.1", 2, program=LIVES, postinst=START),
     Package("practice-dies", "1.2", 3, program=DIES, postinst=START),
     Package("practice-dies", "1.3", 4, program=LIVES, postinst=START),
+    Package("practice-stands", "1.0", 1, program=STANDS, postinst=START),
+    Package("practice-stands", "1.2", 3, program=STANDS, postinst=GIVES_UP),
+    Package("practice-stands", "1.3", 4, program=STANDS, postinst=START),
     Package("practice-fails", "1.0", 1),
     Package("practice-fails", "1.1", 2),
     Package("practice-fails", "1.2", 3, postinst="exit 1\n"),
@@ -153,7 +159,8 @@ def service(root: Path, package: Package) -> None:
     unit = root / f"usr/lib/systemd/system/{package.name}.service"
     unit.parent.mkdir(parents=True)
     command = f"/usr/lib/{package.name}/run{arguments}"
-    unit.write_text(UNIT.format(name=package.name, version=package.version, program=command))
+    kind = "Type=oneshot\nRemainAfterExit=yes\n" if package.program == STANDS else ""
+    unit.write_text(UNIT.format(name=package.name, kind=kind, version=package.version, program=command))
     # systemd tells a changed unit from its time alone.
     changed = time.time() - 3600 + 60 * int(package.version.rpartition(".")[2])
     os.utime(unit, (changed, changed))

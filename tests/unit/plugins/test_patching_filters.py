@@ -66,13 +66,26 @@ def test_changes_name_what_came_went_and_moved():
     ]
 
 
-def state(*running, failed=()):
-    return {"running": list(running), "failed_units": list(failed)}
+def state(*running, failed=(), standing=(), unneeded=()):
+    found = {"running": running, "failed_units": failed, "standing": standing, "unneeded": unneeded}
+    return {kind: list(names) for kind, names in found.items()}
 
 
 def test_a_service_that_died_is_told_from_one_that_comes_and_goes():
     before = state("a.service", "user@0.service", "b.service")
     assert died(before, state("b.service", "c.service"), ["user@*"]) == ["a.service"]
+
+
+def test_what_stood_without_a_process_has_to_stand_or_run_unless_its_conditions_say_that_nobody_needs_it():
+    before = state(
+        standing=["firewall.service", "first-boot.service", "api.socket", "old.service", "snap-demo-1.mount"]
+    )
+    after = state("old.service", standing=["api.socket"], unneeded=["first-boot.service"])
+    assert died(before, after, ["snap-*.mount"]) == ["firewall.service"]
+
+
+def test_a_service_that_has_left_only_its_unit_behind_has_died():
+    assert died(state("a.service"), state(standing=["a.service"]), []) == ["a.service"]
 
 
 def test_a_pattern_of_the_command_line_is_one_and_not_its_letters():
@@ -120,12 +133,14 @@ def test_a_node_is_ready_only_once_its_kubelet_has_said_so_anew():
 FAILED = {
     "result": "failed",
     "packages": {"before": {"demo": "1.0"}},
-    "services": {"before": ["demo.service"], "failed_before": []},
+    "services": {"before": ["demo.service"], "standing_before": ["demo.socket"], "failed_before": []},
     "holds": ["kept"],
 }
 NOW = {
     "packages": {"demo": "1.1"},
     "running": ["ssh.service"],
+    "standing": [],
+    "unneeded": [],
     "failed_units": ["demo.service"],
     "holds": [],
     "reboot": [],
@@ -134,7 +149,7 @@ NOW = {
 
 def test_a_service_that_a_failed_attempt_killed_is_still_missed_by_the_next_one():
     before = since_attempt(NOW, FAILED)
-    assert died(before, NOW, []) == ["demo.service"]
+    assert died(before, NOW, []) == ["demo.service", "demo.socket"]
     assert before["failed_units"] == [], "what the failed attempt let fail would pass for an old failure"
     assert before["packages"] == {"demo": "1.0"}, "what the failed attempt changed is lost from the evidence"
     assert before["holds"] == [], "a hold that the operator sets between two attempts fails each of them"
@@ -158,7 +173,12 @@ def test_what_an_attempt_has_seen_is_read_back_from_its_evidence():
     before, after = (state_told(evidence, when) for when in ("before", "after"))
     assert (before["packages"], after["packages"]) == ({"demo": "1.0"}, {"demo": "1.1"})
     assert (before["running"], after["running"]) == (["demo.service"], [])
-    assert before["failed_units"] == ["old.mount"] and before["holds"] == ["kept"] and after["reboot"] == ["kernel"]
+    assert (
+        before["standing"] == []
+        and before["failed_units"] == ["old.mount"]
+        and before["holds"] == ["kept"]
+        and after["reboot"] == ["kernel"]
+    )
     assert state_told({}, "before") == {}
     assert state_told({**evidence, "packages": {"before": {}, "after": {}}}, "before") == {}, "it had not looked"
 
