@@ -169,16 +169,12 @@ def test_a_second_run_of_the_same_name_keeps_the_evidence_of_the_first_but_not_i
 def test_what_an_attempt_has_seen_is_read_back_from_its_evidence():
     evidence = {**FAILED, "reboot_pending": ["kernel"]}
     evidence["packages"] = {"before": {"demo": "1.0"}, "after": {"demo": "1.1"}}
-    evidence["services"] = {"before": ["demo.service"], "after": [], "failed_before": ["old.mount"]}
+    evidence["services"] = {**FAILED["services"], "after": [], "failed_before": ["old.mount"]}
     before, after = (state_told(evidence, when) for when in ("before", "after"))
     assert (before["packages"], after["packages"]) == ({"demo": "1.0"}, {"demo": "1.1"})
     assert (before["running"], after["running"]) == (["demo.service"], [])
-    assert (
-        before["standing"] == []
-        and before["failed_units"] == ["old.mount"]
-        and before["holds"] == ["kept"]
-        and after["reboot"] == ["kernel"]
-    )
+    assert (before["standing"], before["failed_units"]) == (["demo.socket"], ["old.mount"])
+    assert before["holds"] == ["kept"] and after["reboot"] == ["kernel"]
     assert state_told({}, "before") == {}
     assert state_told({**evidence, "packages": {"before": {}, "after": {}}}, "before") == {}, "it had not looked"
 
