@@ -10,7 +10,8 @@ short_description: Tell who administers a machine today, and how each of them ca
 description:
   - Root, the members of the groups that sudoers names, and the users that it names, also in what it includes and by
     number. Whoever is named may be known to a directory service alone.
-  - Somebody with neither password nor key is among them, too, since a certificate is a way in as well; root is not.
+  - Somebody with neither password nor key is among them, too, since a certificate is a way in as well; root is only
+    where sshd knows certificates, or keys in files that are not root's own.
   - Changes nothing.
 options:
   root:
@@ -36,6 +37,10 @@ password_only:
   returned: always
   type: list
   elements: str
+tickets:
+  description: Whether sshd lets people in by tickets of Kerberos.
+  returned: always
+  type: bool
 """
 
 import contextlib
@@ -47,6 +52,9 @@ import re
 
 from ansible.module_utils.basic import AnsibleModule
 
+# A word of sudoers, with what is quoted or escaped in it.
+NAME = r'(?:"[^"]*"|\\.|[^\s,"\\])+'
+CERTIFICATES_OR_FILES = r"(TrustedUserCAKeys[ \t=]+/|AuthorizedKeysFile[ \t=]+(?!\.ssh/|none\b))"
 NO_LOGIN = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false", "/bin/sync")
 
 
@@ -84,6 +92,11 @@ def sudoers(root, path="/etc/sudoers"):
     return found
 
 
+def listed(text):
+    """The names of a list of sudoers: %"domain admins", "%domain admins" and %domain\\ admins are one group."""
+    return [re.sub(r"\\(.)", r"\1", name.replace('"', "")) for name in re.findall(NAME, text)]
+
+
 def sudoers_names(texts):
     """Users and groups that a rule of sudoers gives rights to; aliases, also of aliases, are taken apart."""
     users, groups, aliases, rules = set(), set(), {}, []
@@ -94,19 +107,18 @@ def sudoers_names(texts):
             if alias:
                 for definition in re.split(r"\s*:\s*", alias[1]):
                     name, _, members = definition.partition("=")
-                    aliases[name.strip()] = re.split(r"\s*,\s*", members.strip())
-            elif line and not re.match(r"(Defaults|\w+_Alias|[@#]include)", line) and "=" in line:
+                    aliases[name.strip()] = listed(members)
+            elif not re.match(r"(Defaults|\w+_Alias|[@#]include)", line) and "=" in line:
                 # The users come first, separated by commas; the hosts follow after a space.
-                rules.append(re.split(r"\s*,\s*", re.split(r"(?<![,\\])\s+(?!,)", line)[0]))
-    left, seen = [name for names in rules for name in names], set()
+                rules += listed(re.match(rf"({NAME}(\s*,\s*{NAME})*)?", line)[0])
+    left, seen = rules, set()
     while left:
         name = left.pop()
         if name in aliases and name not in seen:
             seen.add(name)
             left += aliases[name]
         elif name not in aliases:
-            plain = name.lstrip("%").strip('"').replace("\\ ", " ")
-            (groups if name.startswith("%") else users).add(plain)
+            (groups if name.startswith("%") else users).add(name.lstrip("%"))
     return users, groups
 
 
@@ -117,12 +129,12 @@ def has_key(root, home):
     return any(line and not line.startswith("#") and "command=" not in line for line in lines)
 
 
-def has_other_keys(root):
-    """Whether sshd asks somebody else for the keys of users, such as a directory service."""
+def sshd_has(root, setting):
+    """Whether sshd is told so anywhere; an expression without regard to case."""
     texts = read_all(
-        glob.glob(os.path.join(root, "etc/ssh/sshd_config*")) + glob.glob(os.path.join(root, "etc/ssh/*.d/*"))
+        glob.glob(os.path.join(root, "etc/ssh/sshd_config")) + glob.glob(os.path.join(root, "etc/ssh/sshd_config.d/*.conf"))
     )
-    return any(re.search(r"(?mi)^\s*AuthorizedKeysCommand\s+/", text) for text in texts)
+    return any(re.search(rf"(?mi)^\s*{setting}", text) for text in texts)
 
 
 def members_of(root, groups):
@@ -165,7 +177,9 @@ def find(root):
             continue
         # A directory tells nobody's password, and sshd gets keys from it by a command.
         password = "known elsewhere" if entry in elsewhere else passwords.get(name, "!")
-        key = has_key(root, home) or (entry in elsewhere and has_other_keys(root))
+        key = has_key(root, home) or (entry in elsewhere and sshd_has(root, "AuthorizedKeysCommand[ \t=]+/"))
+        # Nobody can tell from here whom a certificate or a file elsewhere lets in as root, so it counts.
+        key = key or (uid == "0" and sshd_has(root, CERTIFICATES_OR_FILES))
         ways = {"password": bool(password) and password[0] not in "!*", "key": key}
         if uid != "0" or any(ways.values()):
             found[name] = ways
@@ -176,7 +190,8 @@ def main():
     module = AnsibleModule(argument_spec={"root": {"type": "path", "default": "/"}}, supports_check_mode=True)
     found = find(module.params["root"])
     password_only = sorted(name for name, ways in found.items() if ways["password"] and not ways["key"])
-    module.exit_json(changed=False, administrators=found, password_only=password_only)
+    tickets = sshd_has(module.params["root"], "GSSAPIAuthentication[ \t=]+yes")
+    module.exit_json(changed=False, administrators=found, password_only=password_only, tickets=tickets)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ EXAMPLES = r"""
     unit: sshd-revert
     state: saved
     daemon: ssh.service
-    then: systemctl --no-block try-restart ssh.service
+    then: systemctl --no-block restart ssh.service
 """
 
 RETURN = r"""
@@ -117,6 +117,10 @@ def write_units(module, changes):
             changes.add(file, before, after)
             if not module.check_mode:
                 write(module, file, after)
+    # What a run that was killed, or somebody since then, has left without its start at boot.
+    wanted = os.path.join(UNITS, "sysinit.target.wants", f"{unit}.service")
+    if not changes.paths and not os.path.islink(wanted):
+        changes.add(wanted, None, b"")
     if changes.paths and not module.check_mode:
         module.run_command(["systemctl", "daemon-reload"], check_rc=True)
         module.run_command(["systemctl", "enable", "--quiet", f"{unit}.service"], check_rc=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
 ROLE = Path(__file__).parents[2] / "roles/hardening"
@@ -76,6 +77,22 @@ def test_the_users_settings_of_sshd_come_first_however_they_are_spelt() -> None:
     assert settings["DenyGroups"] == "ssh-denied"
 
 
+def test_a_refusal_reads_the_users_settings_however_they_are_spelt() -> None:
+    wishes = {"PASSWORDAUTHENTICATION": "yes", "permitRootLogin": "no"}
+    found = render("__hardening_sshd_lower", hardening_sshd_options=wishes, hardening_sshd_permit_root_login="yes")
+    assert (found["passwordauthentication"], found["permitrootlogin"], found["gssapiauthentication"]) == ("yes", "no", "no")
+
+
+def test_a_switch_that_is_a_word_is_named() -> None:
+    init_plugin_loader()
+    expression = tasks("preflight.yml").split("__hardening_switches: ")[1]
+    switches, words = expression.split("__hardening_words: >-")
+    found = {"__hardening_switches": trust_as_template(switches.strip().strip('"'))}
+    asked = words.split("{{")[1].split("}}")[0]
+    assert render(asked, **found) == []
+    assert render(asked, **found, hardening_aide_enabled="false") == ["hardening_aide_enabled"]
+
+
 def test_nobody_forwards_connections_but_a_bastion() -> None:
     def settings(profile: str) -> dict[str, str]:
         found: dict[str, str] = render("__hardening_sshd", hardening_profile=profile)
@@ -122,4 +139,7 @@ def test_it_is_told_that_nothing_was_proved_where_nobody_came_by_ssh() -> None:
     who = {"__hardening_administrators": {"administrators": {}}, "hardening_firewall_enabled": True}
     assert "Ansible came by local" in skipped(ansible_connection="local", **who)
     assert "Ansible came" not in skipped(ansible_connection="ansible.builtin.ssh", **who)
+    assert "Debian's own daily check" in skipped(__hardening_situation=situation(("aide-common",)), ansible_connection="ssh", **who)
+    rivalled = skipped(__hardening_situation=situation(("chrony",)) | {"container": "nspawn"}, ansible_connection="ssh", **who)
+    assert "another time service" in rivalled and "a container's clock" not in rivalled
     assert "no SSH server" in skipped(ansible_connection="ssh", __hardening_situation=situation(()), **who)

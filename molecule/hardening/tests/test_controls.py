@@ -484,7 +484,7 @@ def test_what_does_not_apply_is_told_with_its_reason(name, container, tmp_path):
     inventory = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "machines/inventory.yml"
     command = [Path(sys.executable).parent / "ansible-playbook", "--inventory", inventory, "--tags", "none"]
     told = subprocess.run([*command, tmp_path / "play.yml"], capture_output=True, text=True, check=True).stdout
-    controls = {"accounting", "apparmor", "auditd", "modules"} if container else set()
+    controls = {"accounting", "apparmor", "auditd", "modules", "time"} if container else set()
     controls |= {"needrestart"} if name == "bookworm" else set()
     assert set(re.findall(r'"(\w+): \w', told)) == controls, told
 

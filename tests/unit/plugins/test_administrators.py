@@ -55,6 +55,35 @@ def test_those_who_would_be_locked_out_without_passwords_are_named(call, machine
     assert call(administrators, root=str(machine))["password_only"] == ["ann", "dot", "eve"]
 
 
+@pytest.mark.parametrize("group", ['%"domain admins"', '"%domain admins"', "%domain\\ admins", '"%#96"', "eve , %domain\\ admins"])
+def test_a_group_with_a_space_in_its_name_is_found_however_it_is_quoted(call, machine, group):
+    (machine / "etc/group").write_text("domain admins:x:96:dot\n")
+    (machine / "etc/sudoers").write_text(f"{group} ALL=(ALL) ALL\n")
+    assert "dot" in call(administrators, root=str(machine))["administrators"]
+
+
+def test_a_domain_is_part_of_a_groups_name():
+    users, groups = administrators.sudoers_names(["%CORP\\\\domain\\ admins ALL=(ALL) ALL\nCORP\\\\ann ALL=ALL\n, =\n"])
+    assert (users, groups) == ({"CORP\\ann"}, {"CORP\\domain admins"})
+
+
+@pytest.mark.parametrize(
+    ("settings", "comes_in", "tickets"),
+    [
+        ("#TrustedUserCAKeys /etc/ssh/ca.pub\n#GSSAPIAuthentication yes\n", False, False),
+        ("AuthorizedKeysFile .ssh/authorized_keys\n", False, False),
+        ("TrustedUserCAKeys /etc/ssh/ca.pub\n", True, False),
+        ("authorizedkeysfile /etc/ssh/keys/%u\n", True, False),
+        ("GSSAPIAuthentication yes\n", False, True),
+    ],
+)
+def test_ways_in_that_no_file_of_a_user_shows_are_found(call, machine, settings, comes_in, tickets):
+    (machine / "etc/ssh/sshd_config.d").mkdir(parents=True)
+    (machine / "etc/ssh/sshd_config.d/site.conf").write_text(settings)
+    found = call(administrators, root=str(machine))
+    assert found["administrators"].get("root", {"key": False})["key"] is comes_in and found["tickets"] is tickets
+
+
 def test_whoever_is_named_by_an_alias_of_aliases_or_in_an_included_file_is_found(call, machine):
     (machine / "etc/sudoers").write_text("User_Alias HANDS = ann : STAFF = HANDS, dot\nSTAFF ALL=ALL\n#include local\n")
     (machine / "etc/local").write_text("cid ALL=ALL\n")

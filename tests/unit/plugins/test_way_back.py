@@ -8,15 +8,18 @@ from plugins.modules import way_back
 
 
 class Systemd:
-    """Remembers what it was asked, and may let the timer fire."""
+    """Remembers what it was asked, enables a unit, and may let the timer fire."""
 
-    def __init__(self):
-        self.calls, self.states, self.on_stop = [], [], lambda: None
+    def __init__(self, wants):
+        self.calls, self.states, self.on_stop, self.wants = [], [], lambda: None, wants
 
     def run(self, _module, command, **_):
         self.calls.append(" ".join(command))
         if command[1] == "stop":
             self.on_stop()
+        if command[1] == "enable":
+            self.wants.mkdir(parents=True, exist_ok=True)
+            (self.wants / command[-1]).symlink_to(f"../{command[-1]}")
         if command[1] == "show":
             return 0, self.states.pop(0) if self.states else "inactive", ""
         return 0, "", ""
@@ -24,7 +27,7 @@ class Systemd:
 
 @pytest.fixture
 def systemd(monkeypatch, tmp_path):
-    systemd = Systemd()
+    systemd = Systemd(tmp_path / "units/sysinit.target.wants")
     monkeypatch.setattr(way_back.AnsibleModule, "run_command", lambda *a, **k: systemd.run(*a, **k))
     monkeypatch.setattr(way_back, "UNITS", str(tmp_path / "units"))
     monkeypatch.setattr(way_back.time, "sleep", lambda seconds: None)
@@ -73,6 +76,14 @@ def test_a_boot_takes_them_back_before_the_daemon_reads_them(go, systemd, tmp_pa
     assert "Before=ssh.service " in unit and f"ConditionPathExists={tmp_path}/sshd_config.former\n" in unit
     assert "DefaultDependencies=no\n" in unit and "WantedBy=sysinit.target\n" in unit, "a firewall starts early"
     assert systemd.calls == ["systemctl daemon-reload", "systemctl enable --quiet revert.service"]
+
+
+def test_a_start_at_boot_that_a_killed_run_has_not_come_to_enable_is_enabled_by_the_next(go, systemd, tmp_path):
+    go("saved")
+    (tmp_path / "units/sysinit.target.wants/revert.service").unlink()
+    systemd.calls.clear()
+    assert go("saved")["changed"]
+    assert "systemctl enable --quiet revert.service" in systemd.calls
 
 
 def test_settings_that_were_proved_stay(go, settings, tmp_path):
