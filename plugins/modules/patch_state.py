@@ -54,7 +54,7 @@ running:
 standing:
   description:
     - Sockets, timers, paths, mounts, and services that are active without a process.
-    - But those that come and go with others (static, transient, mounted by hand or by automount).
+    - Without those that come and go with others (static, transient, mounted by hand or by automount).
   returned: always
   type: list
   elements: str
