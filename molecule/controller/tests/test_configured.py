@@ -4,7 +4,8 @@ import pytest
 
 
 def test_the_machine_is_well(host):
-    assert host.check_output("systemctl is-system-running || true") == "running"
+    state = host.check_output("systemctl is-system-running || true")
+    assert state == "running", host.run("systemctl --failed; journalctl --boot --priority=warning --no-pager").stdout
 
 
 @pytest.mark.parametrize("unit", ["tariffs", "postgresql"])
