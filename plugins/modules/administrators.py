@@ -132,7 +132,8 @@ def has_key(root, home):
 def sshd_has(root, setting):
     """Whether sshd is told so anywhere; an expression without regard to case."""
     texts = read_all(
-        glob.glob(os.path.join(root, "etc/ssh/sshd_config")) + glob.glob(os.path.join(root, "etc/ssh/sshd_config.d/*.conf"))
+        glob.glob(os.path.join(root, "etc/ssh/sshd_config"))
+        + glob.glob(os.path.join(root, "etc/ssh/sshd_config.d/*.conf"))
     )
     return any(re.search(rf"(?mi)^\s*{setting}", text) for text in texts)
 

@@ -80,7 +80,11 @@ def test_the_users_settings_of_sshd_come_first_however_they_are_spelt() -> None:
 def test_a_refusal_reads_the_users_settings_however_they_are_spelt() -> None:
     wishes = {"PASSWORDAUTHENTICATION": "yes", "permitRootLogin": "no"}
     found = render("__hardening_sshd_lower", hardening_sshd_options=wishes, hardening_sshd_permit_root_login="yes")
-    assert (found["passwordauthentication"], found["permitrootlogin"], found["gssapiauthentication"]) == ("yes", "no", "no")
+    assert (found["passwordauthentication"], found["permitrootlogin"], found["gssapiauthentication"]) == (
+        "yes",
+        "no",
+        "no",
+    )
 
 
 def test_a_switch_that_is_a_word_is_named() -> None:
@@ -139,7 +143,11 @@ def test_it_is_told_that_nothing_was_proved_where_nobody_came_by_ssh() -> None:
     who = {"__hardening_administrators": {"administrators": {}}, "hardening_firewall_enabled": True}
     assert "Ansible came by local" in skipped(ansible_connection="local", **who)
     assert "Ansible came" not in skipped(ansible_connection="ansible.builtin.ssh", **who)
-    assert "Debian's own daily check" in skipped(__hardening_situation=situation(("aide-common",)), ansible_connection="ssh", **who)
-    rivalled = skipped(__hardening_situation=situation(("chrony",)) | {"container": "nspawn"}, ansible_connection="ssh", **who)
+    assert "Debian's own daily check" in skipped(
+        __hardening_situation=situation(("aide-common",)), ansible_connection="ssh", **who
+    )
+    rivalled = skipped(
+        __hardening_situation=situation(("chrony",)) | {"container": "nspawn"}, ansible_connection="ssh", **who
+    )
     assert "another time service" in rivalled and "a container's clock" not in rivalled
     assert "no SSH server" in skipped(ansible_connection="ssh", __hardening_situation=situation(()), **who)

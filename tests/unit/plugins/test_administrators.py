@@ -55,7 +55,9 @@ def test_those_who_would_be_locked_out_without_passwords_are_named(call, machine
     assert call(administrators, root=str(machine))["password_only"] == ["ann", "dot", "eve"]
 
 
-@pytest.mark.parametrize("group", ['%"domain admins"', '"%domain admins"', "%domain\\ admins", '"%#96"', "eve , %domain\\ admins"])
+@pytest.mark.parametrize(
+    "group", ['%"domain admins"', '"%domain admins"', "%domain\\ admins", '"%#96"', "eve , %domain\\ admins"]
+)
 def test_a_group_with_a_space_in_its_name_is_found_however_it_is_quoted(call, machine, group):
     (machine / "etc/group").write_text("domain admins:x:96:dot\n")
     (machine / "etc/sudoers").write_text(f"{group} ALL=(ALL) ALL\n")
