@@ -27,6 +27,11 @@ options:
     description: Seconds to wait for another package run to end, before looking.
     type: int
     default: 0
+  stood:
+    description: What stood before, so that RV(unneeded) tells of it.
+    type: list
+    elements: str
+    default: []
 author: The hybrid platform authors
 """
 
@@ -59,7 +64,7 @@ standing:
   type: list
   elements: str
 unneeded:
-  description: Those that their own conditions have kept from starting, as what only a first boot needs.
+  description: Those of O(stood) that their own conditions have kept from starting, as what only a first boot needs.
   returned: always
   type: list
   elements: str
@@ -111,9 +116,9 @@ def output(module, *command):
 
 
 def units(module, *selection):
-    """Units by name, and whether they are active, and how: running, exited, listening..."""
+    """Units by name, with what they do in their own words: running, exited, listening..."""
     listing = output(module, "systemctl", "list-units", "--plain", "--no-legend", *selection)
-    return {line.split()[0]: tuple(line.split()[2:4]) for line in listing.splitlines() if line}
+    return {line.split()[0]: line.split()[3] for line in listing.splitlines() if line}
 
 
 def has_lost_files(maps):
@@ -231,13 +236,13 @@ def is_unneeded(told):
 
 def state_of_services(module, packages):
     """Everything that there is to tell only where an init system runs."""
-    loaded = units(module, "--all", "--type=service,socket,timer,path,mount,automount")
-    active = {name for name, (state, _) in loaded.items() if state == "active"}
-    running = {name for name in active if name.endswith(".service") and loaded[name][1] == "running"}
+    active = units(module, "--type=service,socket,timer,path,mount,automount", "--state=active")
+    running = {name for name, how in active.items() if name.endswith(".service") and how == "running"}
+    gone = set(module.params["stood"]) - active.keys()
     stale, first_is_stale = stale_processes()
     if module.get_bin_path("needrestart"):
         stale |= named_by_needrestart(output(module, "needrestart", "-b", "-l", "-r", "l")) & running
-    known = properties(module, loaded.keys() | stale)
+    known = properties(module, active.keys() | stale | gone)
     jobs = {name for name, one in known.items() if ".timer" in one.get("TriggeredBy", "")}
     reload = {name for name in running if known.get(name, {}).get("NeedDaemonReload") == "yes"}
     restart, never = sort_out((stale | reload) - jobs, module.params["never_restart"])
@@ -255,8 +260,8 @@ def state_of_services(module, packages):
         reasons.append(f"build {rebuilt} of the kernel is installed, another one runs")
     return {
         "running": sorted(running - jobs),
-        "standing": sorted(name for name in active - running if is_standing(known.get(name, {}))),
-        "unneeded": sorted(name for name in loaded.keys() - active if is_unneeded(known.get(name, {}))),
+        "standing": sorted(name for name in active.keys() - running if is_standing(known.get(name, {}))),
+        "unneeded": sorted(name for name in gone if is_unneeded(known.get(name, {}))),
         "failed_units": sorted(units(module, "--state=failed")),
         "restart": restart,
         "reload": sorted(reload),
@@ -271,6 +276,7 @@ def main():
             "booted": {"type": "bool", "default": True},
             "pause": {"type": "int", "default": 0},
             "lock_timeout": {"type": "int", "default": 0},
+            "stood": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )

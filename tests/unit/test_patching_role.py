@@ -155,3 +155,9 @@ def test_the_run_that_is_under_way_is_waited_for_before_the_service_ends_which_w
     for limit, bound in ((300, 300), (0, 30)):
         assert decide(argv[1], patching_lock_timeout=limit) == bound, "timeout takes 0 for no limit"
     assert [argv[0], *argv[2:]] == ["timeout", "systemctl", "stop", SERVICE]
+
+
+def test_the_look_after_the_update_is_told_what_stood_before():
+    looks = [task for task in yaml.safe_load((ROLE / "tasks/settle.yml").read_text()) if "until" in task]
+    given = looks[0]["hybrid.platform.patch_state"]["stood"]
+    assert decide(given, __patching_before={"standing": ["first-boot.service"]}) == ["first-boot.service"]
