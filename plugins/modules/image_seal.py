@@ -13,9 +13,10 @@ description:
     that the image is sealed.
 options:
   remove:
-    description: Shell patterns of files and directories that must not be in an image.
+    description:
+      - Shell patterns of files and directories that must not be in an image. A home may be C(~root).
     type: list
-    elements: str
+    elements: path
     required: true
   empty:
     description: Files that must exist and be empty.
@@ -33,7 +34,7 @@ options:
   keep:
     description: Entries of the other lists that are left alone, with everything that is below them.
     type: list
-    elements: str
+    elements: path
     default: []
 author: The hybrid platform authors
 """
@@ -41,7 +42,7 @@ author: The hybrid platform authors
 EXAMPLES = r"""
 - name: Seal the image
   hybrid.platform.image_seal:
-    remove: ["/etc/ssh/ssh_host_*", "/home/*/.ssh/*"]
+    remove: ["/etc/ssh/ssh_host_*", "~root/.ssh/*", "/home/*/.ssh/*"]
     empty: [/etc/machine-id]
     logs: [/var/log]
 """
@@ -123,10 +124,10 @@ def is_at(path, places):
 def main():
     module = AnsibleModule(
         argument_spec={
-            "remove": {"type": "list", "elements": "str", "required": True},
+            "remove": {"type": "list", "elements": "path", "required": True},
             "empty": {"type": "list", "elements": "str", "default": []},
             "logs": {"type": "list", "elements": "str", "default": []},
-            "keep": {"type": "list", "elements": "str", "default": []},
+            "keep": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )

@@ -87,6 +87,15 @@ def test_a_refusal_reads_the_users_settings_however_they_are_spelt() -> None:
     )
 
 
+@pytest.mark.parametrize(("forward", "booted", "named"), [("1\n", True, 1), ("0\n", True, 0), ("1\n", False, 0)])
+def test_what_a_running_machine_passes_on_is_found(forward: str, booted: bool, named: int) -> None:
+    patterns = ("/sys/class/net/*/bridge", "/sys/class/net/*/tun_flags", "/sys/class/net/wg*")
+    matches = dict.fromkeys(patterns, "") | {patterns[0]: "/sys/class/net/docker0/bridge"}
+    told = {"matches": {key: value.split() for key, value in matches.items()}, "booted": booted}
+    told["texts"] = {"/proc/sys/net/ipv4/ip_forward": forward}
+    assert len(render("__hardening_passes_on", __hardening_situation=situation() | told)) == named
+
+
 def test_a_switch_that_is_a_word_is_named() -> None:
     init_plugin_loader()
     expression = tasks("preflight.yml").split("__hardening_switches: ")[1]
