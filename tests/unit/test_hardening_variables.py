@@ -18,7 +18,7 @@ VARIABLES = {
     for file in ("defaults", "vars")
     for name, value in LOADER.load_from_file(str(ROLE / file / "main.yml"), trusted_as_template=True).items()
 }
-FILES = ["/proc/net/route", "/proc/sys/net/ipv4/ip_forward"]
+FILES = ["/proc/net/ipv6_route", "/proc/net/route", "/proc/sys/net/ipv4/ip_forward"]
 
 
 def situation(installed: tuple[str, ...] = ("openssh-server", "sudo"), route: str = "") -> dict[str, Any]:
@@ -33,12 +33,11 @@ def render(expression: str, **more: Any) -> Any:
     return Templar(LOADER, variables=VARIABLES | known | more).template(trust_as_template("{{ " + expression + " }}"))
 
 
-PARAMETERS = """__hardening_sysctl_base | combine(__hardening_sysctl_profile[hardening_profile])
-    | combine(hardening_sysctl_parameters)"""
-
-
 def tasks(file: str) -> str:
     return (ROLE / "tasks" / file).read_text()
+
+
+PARAMETERS = tasks("sysctl.yml").split("{{")[1].split("}}")[0]
 
 
 def blocked(profile: str, **more: Any) -> list[str]:
@@ -68,6 +67,35 @@ def test_a_machine_whose_router_is_outside_its_network_still_answers_it() -> Non
     routes = "host0\t010012AC\t00000000\t0005\t0\t0\t0\tFFFFFFFF\nhost0\t00000000\t010012AC\t0003\t0\t0\t0\t00000000\n"
     assert int(render(PARAMETERS, __hardening_situation=situation(route=routes))["net.ipv4.conf.all.arp_ignore"]) == 1
     assert int(render(PARAMETERS)["net.ipv4.conf.all.arp_ignore"]) == 2
+
+
+ROUTER = "00000000000000000000000000000000 00 " * 2 + "fe80000000000000807caffffee27add 00000400 00000001 00000000"
+
+
+@pytest.mark.parametrize(
+    ("route", "booted", "announced"),
+    [
+        (f"{ROUTER} 00450003     eth0", True, True),
+        # By networkd, or by hand.
+        (f"{ROUTER} 00000003     eth0", True, False),
+        # One that was used often.
+        (f"{ROUTER[:-8]}00450003 00000003     eth0", True, False),
+        # The network of an announced address, and the route to nowhere that every machine has.
+        ("20010db8000900000000000000000000 40 " + ROUTER[36:] + " 004c0001     eth0", True, False),
+        (f"{ROUTER} 00200200       lo", True, False),
+        (f"{ROUTER} 00450003     eth0", False, False),
+        ("", True, False),
+    ],
+)
+def test_who_lives_by_what_a_router_announces_goes_on(route: str, booted: bool, announced: bool) -> None:
+    machine = situation() | {"booted": booted}
+    machine["texts"] |= {"/proc/net/ipv6_route": route + "\n"}
+    found = render(PARAMETERS, __hardening_situation=machine)
+    assert ("net.ipv6.conf.default.accept_ra" in found) is not announced
+    assert ("net.ipv6.conf.all.autoconf" in found) is not announced
+    who = {"__hardening_administrators": {"administrators": {}}, "ansible_connection": "ssh"}
+    told = skipped(__hardening_situation=machine, **who)
+    assert ("announced by a router" in told) is announced
 
 
 def test_the_users_settings_of_sshd_come_first_however_they_are_spelt() -> None:

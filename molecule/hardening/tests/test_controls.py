@@ -476,17 +476,48 @@ def test_the_clock_is_kept(host, container):
 # what does not apply
 
 
-def test_what_does_not_apply_is_told_with_its_reason(name, container, tmp_path):
-    directory = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
-    play = {"hosts": name, "gather_facts": False, "vars_files": [f"{directory}/vars/hardening.yml"]}
+def check(name, directory, *arguments):
+    """What the role says in check mode that it would do."""
+    scenario = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
+    play = {"hosts": name, "gather_facts": False, "vars_files": [f"{scenario}/vars/hardening.yml"]}
     play["roles"] = ["hybrid.platform.hardening"]
-    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    (directory / "play.yml").write_text(yaml.safe_dump([play]))
     inventory = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "machines/inventory.yml"
-    command = [Path(sys.executable).parent / "ansible-playbook", "--inventory", inventory, "--tags", "none"]
-    told = subprocess.run([*command, tmp_path / "play.yml"], capture_output=True, text=True, check=True).stdout
+    command = [Path(sys.executable).parent / "ansible-playbook", "--inventory", inventory, "--check", *arguments]
+    return subprocess.run([*command, directory / "play.yml"], capture_output=True, text=True, check=True).stdout
+
+
+def test_what_does_not_apply_is_told_with_its_reason(name, container, tmp_path):
+    told = check(name, tmp_path, "--tags", "none")
     controls = {"accounting", "apparmor", "auditd", "modules", "time"} if container else set()
     controls |= {"needrestart"} if name == "bookworm" else set()
     assert set(re.findall(r'"(\w+): \w', told)) == controls, told
+
+
+def test_who_lives_by_what_a_router_announces_goes_on(host, name, tmp_path):
+    """By a router in a network of its own, whose announcement the kernel itself takes."""
+    announce = """import socket as s, struct
+router = s.socket(s.AF_INET6, s.SOCK_RAW, s.IPPROTO_ICMPV6)
+router.setsockopt(s.IPPROTO_IPV6, s.IPV6_MULTICAST_HOPS, 255)
+router.sendto(struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0), ("ff02::1", 0, 0, s.if_nametoindex("router")))
+"""
+    inside = "nsenter --net --target $(systemctl show --property=MainPID --value router)"
+    try:
+        host.check_output("systemd-run --quiet --unit=router --property=PrivateNetwork=yes sleep 600")
+        host.check_output("ip link add announced type veth peer name router")
+        host.check_output("ip link set router netns $(systemctl show --property=MainPID --value router)")
+        host.check_output("sysctl --write net.ipv6.conf.announced.accept_ra=1")
+        host.check_output("ip link set announced up && " + inside + " ip link set router up")
+        host.check_output(
+            f"for i in $(seq 20); do {inside} python3 -c {shlex.quote(announce)}; sleep 1; "
+            "ip -6 route | grep -q 'default.*announced' && exit; done; ip -6 address; exit 1"
+        )
+        told = check(name, tmp_path, "--tags", "sysctl", "--diff")
+    finally:
+        host.run("ip link delete announced; systemctl stop router")
+    assert "sysctl: this machine's way out over IPv6" in told
+    assert "-net.ipv6.conf.default.accept_ra = 0" in told
+    assert "accept_ra" not in check(name, tmp_path, "--tags", "sysctl", "--diff")
 
 
 # profiles
