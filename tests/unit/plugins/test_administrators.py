@@ -77,6 +77,7 @@ def test_a_domain_is_part_of_a_groups_name():
         ("TrustedUserCAKeys /etc/ssh/ca.pub\n", True, False),
         ("authorizedkeysfile /etc/ssh/keys/%u\n", True, False),
         ("GSSAPIAuthentication yes\n", False, True),
+        ("GSSAPIAuthentication no\n", False, False),
     ],
 )
 def test_ways_in_that_no_file_of_a_user_shows_are_found(call, machine, settings, comes_in, tickets):
@@ -84,10 +85,11 @@ def test_ways_in_that_no_file_of_a_user_shows_are_found(call, machine, settings,
     (machine / "etc/ssh/sshd_config.d/site.conf").write_text(settings)
     found = call(administrators, root=str(machine))
     assert found["administrators"].get("root", {"key": False})["key"] is comes_in and found["tickets"] is tickets
+    assert "ann" in found["password_only"], "whether a certificate is hers nobody can tell"
 
 
 def test_whoever_is_named_by_an_alias_of_aliases_or_in_an_included_file_is_found(call, machine):
-    (machine / "etc/sudoers").write_text("User_Alias HANDS = ann : STAFF = HANDS, dot\nSTAFF ALL=ALL\n#include local\n")
+    (machine / "etc/sudoers").write_text("User_Alias HANDS = ann, STAFF : STAFF = HANDS, dot\nSTAFF ALL=ALL\n#include local\n")
     (machine / "etc/local").write_text("cid ALL=ALL\n")
     assert set(call(administrators, root=str(machine))["administrators"]) == {"ann", "dot", "cid"}
 
