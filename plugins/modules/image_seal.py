@@ -76,6 +76,12 @@ def remove(path):
         os.unlink(path)
 
 
+def is_made_at_boot(path):
+    """Whether it is a link to what a service writes anew on each machine, as systemd-resolved does."""
+    target = os.path.join(os.path.dirname(path), os.readlink(path)) if os.path.islink(path) else ""
+    return os.path.normpath(target).startswith("/run/")
+
+
 def is_empty(path):
     return os.path.isfile(path) and not os.path.islink(path) and os.path.getsize(path) == 0
 
@@ -138,7 +144,7 @@ def main():
     kept = matches(keep)
     holds_kept = {parent for path in kept for parent in parents(path)}
     doomed = [path for path in matches(doomable) if not is_at(path, kept) and path not in holds_kept]
-    full = [path for path in empty if path not in keep and not is_empty(path)]
+    full = [path for path in empty if path not in keep and not is_empty(path) and not is_made_at_boot(path)]
     written = [path for path in with_content(logs) if not is_at(path, [*kept, *doomed, *full])]
     if not module.check_mode:
         for path in doomed:

@@ -64,6 +64,13 @@ texts:
   description: The text of each of O(read); empty where there is no such file.
   returned: always
   type: dict
+passes_on:
+  description:
+    - For whom the machine passes packets on, by the kernel parameter that lets it, as Docker, libvirt, VPNs and
+      routers need it; nothing where it does not run.
+    - A container may have ip_forward from its host, so it takes an interface there to count.
+  returned: always
+  type: dict
 matches:
   description: The paths that each of O(match) matches.
   returned: always
@@ -88,6 +95,12 @@ CAP_SYS_MODULE = 16
 CAP_AUDIT_CONTROL = 30
 CAP_MAC_ADMIN = 33
 NETLINK_AUDIT = 9
+
+FORWARDING = {
+    "net.ipv4.ip_forward": "/proc/sys/net/ipv4/ip_forward",
+    "net.ipv6.conf.all.forwarding": "/proc/sys/net/ipv6/conf/all/forwarding",
+}
+FORWARDING_INTERFACES = ("/sys/class/net/*/bridge", "/sys/class/net/*/tun_flags", "/sys/class/net/wg*")
 
 
 def os_release():
@@ -136,6 +149,16 @@ def text(path):
         return ""
 
 
+def passes_on(booted, container):
+    interfaces = sorted(path for pattern in FORWARDING_INTERFACES for path in glob.glob(pattern))
+    found = {}
+    for parameter, path in FORWARDING.items():
+        is_on = booted and text(path).strip() == "1"
+        may_be_the_hosts = container and parameter == "net.ipv4.ip_forward"
+        found[parameter] = (interfaces or ([] if may_be_the_hosts else [f"{parameter} is 1"])) if is_on else []
+    return found
+
+
 def main():
     module = AnsibleModule(
         argument_spec={
@@ -161,6 +184,7 @@ def main():
         modules=booted and not container and may(CAP_SYS_MODULE),
         installed=installed(module, module.params["packages"]),
         texts={path: text(path) for path in module.params["read"]},
+        passes_on=passes_on(booted, container),
         matches={pattern: sorted(glob.glob(pattern)) for pattern in module.params["match"]},
         distribution=release.get("ID", ""),
         version=release.get("VERSION_ID", ""),

@@ -55,6 +55,10 @@ set:
   returned: always
   type: list
   elements: str
+overruled:
+  description: The file that is read later, and the other value that it gives, by parameter.
+  returned: always
+  type: dict
 impossible:
   description: The reason for each parameter that this machine cannot set.
   returned: always
@@ -65,6 +69,9 @@ import glob
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+
+# Where systemd-sysctl looks beside the file's own directory; a name that was seen already counts no more.
+ELSEWHERE = ("/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d")
 
 
 def order(parameter):
@@ -88,6 +95,39 @@ def expand(proc, wanted):
     in_full = {os.path.relpath(location(proc, name), proc) for name in named}
     by_star = {name: value for name, value in found.items() if name not in in_full}
     return by_star | {name: value for name, value in named.items() if value is not None}
+
+
+def read_later(path):
+    """The files that systemd-sysctl reads after this one, the last to be read at the end."""
+    found = {}
+    for directory in (os.path.dirname(path), *ELSEWHERE):
+        for file in glob.glob(os.path.join(directory, "*.conf")):
+            found.setdefault(os.path.basename(file), file)
+    return [found[name] for name in sorted(found) if name > os.path.basename(path)]
+
+
+def assignments(file):
+    """The parameters of a sysctl.d file, by where the kernel shows them."""
+    try:
+        with open(file, errors="replace") as stream:
+            lines = [line.strip().lstrip("-") for line in stream]
+    except OSError:
+        return {}
+    pairs = [line.partition("=") for line in lines if "=" in line and not line.startswith(("#", ";"))]
+    return {location("", name.strip()): " ".join(value.split()) for name, _, value in pairs}
+
+
+def overruled(path, wanted):
+    """What a file that is read later sets to another value; a null, which leaves it alone, minds nothing."""
+    found = {}
+    for file in read_later(path):
+        given = assignments(file)
+        for name, value in wanted.items():
+            if value is not None and (last := given.get(location("", name))) is not None:
+                found.pop(name, None)
+                if last != value:
+                    found[name] = f"{file} sets {last}"
+    return found
 
 
 def running_value(proc, name):
@@ -166,6 +206,7 @@ def main():
         changed=on_disk or bool(was_set),
         set=was_set,
         impossible=impossible,
+        overruled=overruled(path, wanted),
         diff={"before_header": path, "after_header": path, "before": before, "after": content},
     )
 

@@ -18,13 +18,14 @@ VARIABLES = {
     for file in ("defaults", "vars")
     for name, value in LOADER.load_from_file(str(ROLE / file / "main.yml"), trusted_as_template=True).items()
 }
-FILES = ["/proc/net/ipv6_route", "/proc/net/route", "/proc/sys/net/ipv4/ip_forward"]
+FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 
 
-def situation(installed: tuple[str, ...] = ("openssh-server", "sudo"), route: str = "") -> dict[str, Any]:
+def situation(installed: tuple[str, ...] = ("openssh-server", "sudo"), **texts: str) -> dict[str, Any]:
     """What hybrid.platform.situation tells of a running Debian 13."""
     told = {"booted": True, "container": "", "apparmor": True, "audit": True, "distribution": "debian", "version": "13"}
-    return told | {"installed": list(installed), "texts": dict.fromkeys(FILES, "") | {"/proc/net/route": route}}
+    told |= {"passes_on": {parameter: [] for parameter in FORWARDING}}
+    return told | {"installed": list(installed), "texts": {"/proc/net/ipv6_route": "", **texts}}
 
 
 def render(expression: str, **more: Any) -> Any:
@@ -63,10 +64,8 @@ def test_what_is_one_setting_for_the_kernel_has_one_value(profile: str, wish: An
     assert [int(found[name]) for name in forwarding] == [value] * 3
 
 
-def test_a_machine_whose_router_is_outside_its_network_still_answers_it() -> None:
-    routes = "host0\t010012AC\t00000000\t0005\t0\t0\t0\tFFFFFFFF\nhost0\t00000000\t010012AC\t0003\t0\t0\t0\t00000000\n"
-    assert int(render(PARAMETERS, __hardening_situation=situation(route=routes))["net.ipv4.conf.all.arp_ignore"]) == 1
-    assert int(render(PARAMETERS)["net.ipv4.conf.all.arp_ignore"]) == 2
+def test_a_routers_question_for_an_address_outside_its_network_is_answered() -> None:
+    assert int(render(PARAMETERS)["net.ipv4.conf.all.arp_ignore"]) == 1
 
 
 ROUTER = "00000000000000000000000000000000 00 " * 2 + "fe80000000000000807caffffee27add 00000400 00000001 00000000"
@@ -115,13 +114,67 @@ def test_a_refusal_reads_the_users_settings_however_they_are_spelt() -> None:
     )
 
 
-@pytest.mark.parametrize(("forward", "booted", "named"), [("1\n", True, 1), ("0\n", True, 0), ("1\n", False, 0)])
-def test_what_a_running_machine_passes_on_is_found(forward: str, booted: bool, named: int) -> None:
-    patterns = ("/sys/class/net/*/bridge", "/sys/class/net/*/tun_flags", "/sys/class/net/wg*")
-    matches = dict.fromkeys(patterns, "") | {patterns[0]: "/sys/class/net/docker0/bridge"}
-    told = {"matches": {key: value.split() for key, value in matches.items()}, "booted": booted}
-    told["texts"] = {"/proc/sys/net/ipv4/ip_forward": forward}
-    assert len(render("__hardening_passes_on", __hardening_situation=situation() | told)) == named
+@pytest.mark.parametrize(
+    ("on", "wishes", "profile", "lost"),
+    [
+        ([], {}, "base", []),
+        (FORWARDING, {}, "base", [*FORWARDING]),
+        (FORWARDING, {"net.ipv4.ip_forward": 1}, "base", ["net.ipv6.conf.all.forwarding"]),
+        (["net.ipv4.ip_forward"], {"net.ipv4.ip_forward": 0}, "base", []),
+        (FORWARDING, {}, "kubernetes_node", []),
+    ],
+)
+def test_what_is_passed_on_goes_on_unless_somebody_says_so(on: Any, wishes: Any, profile: str, lost: list[str]) -> None:
+    machine = situation()
+    machine["passes_on"] |= {parameter: ["docker0"] for parameter in on}
+    given = {"hardening_sysctl_parameters": wishes, "hardening_profile": profile, "__hardening_situation": machine}
+    assert render("__hardening_forwarding_lost", **given) == lost
+
+
+def test_interfaces_that_come_later_pass_on_what_the_others_do() -> None:
+    found = render(PARAMETERS, hardening_sysctl_parameters={"net.ipv6.conf.all.forwarding": 1})
+    assert [int(found[f"net.ipv6.conf.{which}.forwarding"]) for which in ("all", "default")] == [1, 1]
+    assert int(render(PARAMETERS)["net.ipv6.conf.all.forwarding"]) == 0
+
+
+def test_strict_source_checks_hold_on_the_interfaces_that_are_there() -> None:
+    assert int(render(PARAMETERS)["net.ipv4.conf.*.rp_filter"]) == 1
+    assert int(render(PARAMETERS, hardening_profile="kubernetes_node")["net.ipv4.conf.*.rp_filter"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("enabled", "account", "run_out"),
+    [(True, "", True), (False, "", False), (False, "account pam_unix.so no_pass_expiry", True)],
+)
+def test_passwords_run_out_only_where_who_comes_by_key_needs_none(enabled: bool, account: str, run_out: bool) -> None:
+    given = {"hardening_passwords_enabled": enabled}
+    given["__hardening_situation"] = situation(**{"/etc/pam.d/common-account": account})
+    values = [line.split("values: ")[1].strip('"') for line in tasks("accounts.yml").splitlines() if "values: " in line]
+    found = [
+        render(value.strip("{} "), **given) if "combine" in value else render(value[3:-3], **given) for value in values
+    ]
+    assert [("PASS_MAX_DAYS" in found[0]), ("INACTIVE" in found[1])] == [run_out, run_out]
+    assert "UMASK" in found[0]
+
+
+def test_what_may_not_be_installed_is_told_and_not_started() -> None:
+    skipped_task = {"changed": False, "skipped": True}
+    present = render("__hardening_packages_present", __hardening_installation=skipped_task)
+    assert "auditd" not in present and "sudo" in present
+    assert "auditd" in render("__hardening_packages_present", __hardening_installation={"changed": True})
+    who = {"__hardening_administrators": {"administrators": {}}, "ansible_connection": "ssh"}
+    told = skipped(hardening_packages_enabled=False, **who)
+    assert (
+        "hardening_packages_enabled is false: " in told and "auditd" in told and "not installed" not in skipped(**who)
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "locked"), [("Audit system is in immutable mode - exiting", True), ("No change", False)]
+)
+def test_rules_that_wait_for_a_boot_are_told(said: str, locked: bool) -> None:
+    who = {"__hardening_administrators": {"administrators": {}}, "ansible_connection": "ssh"}
+    assert ("loaded at the next" in skipped(__hardening_augenrules={"stdout": said}, **who)) is locked
 
 
 def test_a_switch_that_is_a_word_is_named() -> None:

@@ -51,6 +51,10 @@ def test_what_its_workload_needs_is_on_board(host):
     assert host.package("logrotate").is_installed and not host.service("tariffs").exists
 
 
+def test_what_the_disk_of_a_build_machine_needs_stayed(host):
+    assert host.file("/etc/fstab").contains("LABEL=cloud /srv/none ext4 ")
+
+
 def test_every_package_was_brought_to_date(host):
     assert host.package("hostname").version != "1"
 

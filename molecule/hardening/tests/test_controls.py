@@ -419,6 +419,7 @@ def test_redirects_are_not_believed_and_nothing_is_forwarded(host):
         ("net/ipv4/conf/all/accept_redirects", "0"),
         ("net/ipv4/conf/host0/accept_redirects", "0"),
         ("net/ipv4/ip_forward", "0"),
+        ("net/ipv4/conf/host0/rp_filter", "1"),
         ("net/ipv4/tcp_syncookies", "1"),
         ("net/ipv6/conf/all/accept_ra", "0"),
     ):

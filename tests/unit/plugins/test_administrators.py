@@ -89,7 +89,9 @@ def test_ways_in_that_no_file_of_a_user_shows_are_found(call, machine, settings,
 
 
 def test_whoever_is_named_by_an_alias_of_aliases_or_in_an_included_file_is_found(call, machine):
-    (machine / "etc/sudoers").write_text("User_Alias HANDS = ann, STAFF : STAFF = HANDS, dot\nSTAFF ALL=ALL\n#include local\n")
+    (machine / "etc/sudoers").write_text(
+        "User_Alias HANDS = ann, STAFF : STAFF = HANDS, dot\nSTAFF ALL=ALL\n#include local\n"
+    )
     (machine / "etc/local").write_text("cid ALL=ALL\n")
     assert set(call(administrators, root=str(machine))["administrators"]) == {"ann", "dot", "cid"}
 

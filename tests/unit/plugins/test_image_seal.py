@@ -1,6 +1,7 @@
 """hybrid.platform.image_seal"""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +37,13 @@ def test_a_link_is_replaced_not_followed(call, tmp_path):
     (tmp_path / "machine-id").symlink_to(target)
     call(image_seal, remove=[], empty=[f"{tmp_path}/machine-id"])
     assert target.read_text() == "keep" and not (tmp_path / "machine-id").is_symlink()
+
+
+@pytest.mark.parametrize("target", ["/run/resolve/stub.conf", "../" * 20 + "run/resolve/stub.conf"])
+def test_a_link_to_what_each_machine_makes_at_boot_stays(call, tmp_path, target):
+    (tmp_path / "resolv.conf").symlink_to(target)
+    assert not call(image_seal, remove=[], empty=[f"{tmp_path}/resolv.conf"])["changed"]
+    assert str((tmp_path / "resolv.conf").readlink()) == str(Path(target))
 
 
 def test_logs_lose_their_content_and_keep_what_services_need_of_them(call, tmp_path):

@@ -65,3 +65,20 @@ def test_null_leaves_a_parameter_alone_also_where_a_star_would_reach_it(call, pr
     assert (proc / "net" / "all" / "redirects").read_text() == "1\n"
     written = (proc.parent / "d" / "90.conf").read_text()
     assert "-net.all.redirects\n" in written, "sysctl.d leaves it out of the star by that"
+
+
+def test_a_file_that_is_read_later_and_says_otherwise_is_told(call, proc, monkeypatch):
+    vendor = proc.parent / "vendor"
+    for path, text in {
+        "d/10.conf": "kernel.a = 9\n",
+        "d/99.conf": "# kernel.b = 9\n-kernel/a=9\nkernel.c = 3  4\nkernel.d = 9\nkernel.free = 9\n",
+        "d/zz.conf": "kernel.d = 4\n",
+        "vendor/95.conf": "kernel.b = 9\n",
+        "vendor/99.conf": "kernel.c = 9\n",
+    }.items():
+        (proc.parent / path).parent.mkdir(exist_ok=True)
+        (proc.parent / path).write_text(text)
+    monkeypatch.setattr(sysctls, "ELSEWHERE", (str(vendor),))
+    wanted = {"kernel.a": 1, "kernel.b": 2, "kernel.c": "3 4", "kernel.d": 4, "kernel.e": 5, "kernel.free": None}
+    told = apply(call, proc, parameters=wanted, running=False)["overruled"]
+    assert told == {"kernel.a": f"{proc.parent}/d/99.conf sets 9", "kernel.b": f"{vendor}/95.conf sets 9"}
