@@ -92,6 +92,8 @@ def test_who_lives_by_what_a_router_announces_goes_on(route: str, booted: bool, 
     found = render(PARAMETERS, __hardening_situation=machine)
     assert ("net.ipv6.conf.default.accept_ra" in found) is not announced
     assert ("net.ipv6.conf.all.autoconf" in found) is not announced
+    if not announced:
+        assert found["net.ipv6.conf.*.accept_ra"] == (0 if booted else None), "an image says nothing of interfaces"
     who = {"__hardening_administrators": {"administrators": {}}, "ansible_connection": "ssh"}
     told = skipped(__hardening_situation=machine, **who)
     assert ("announced by a router" in told) is announced

@@ -422,6 +422,7 @@ def test_redirects_are_not_believed_and_nothing_is_forwarded(host):
         ("net/ipv4/conf/host0/rp_filter", "1"),
         ("net/ipv4/tcp_syncookies", "1"),
         ("net/ipv6/conf/all/accept_ra", "0"),
+        ("net/ipv6/conf/host0/accept_ra", "0"),
     ):
         if host.file(f"/proc/sys/{parameter}").exists:
             assert host.check_output(f"cat /proc/sys/{parameter}") == value, parameter
