@@ -508,7 +508,9 @@ router.sendto(struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0), ("ff02::1"
         host.check_output("systemd-run --quiet --unit=router --property=PrivateNetwork=yes sleep 600")
         host.check_output("ip link add announced type veth peer name router")
         host.check_output("ip link set router netns $(systemctl show --property=MainPID --value router)")
-        host.check_output("sysctl --write net.ipv6.conf.announced.accept_ra=1")
+        # What the role has set for interfaces that come later.
+        for setting in ("accept_ra", "accept_ra_defrtr"):
+            host.check_output(f"sysctl --write net.ipv6.conf.announced.{setting}=1")
         host.check_output("ip link set announced up && " + inside + " ip link set router up")
         host.check_output(
             f"for i in $(seq 20); do {inside} python3 -c {shlex.quote(announce)}; sleep 1; "
