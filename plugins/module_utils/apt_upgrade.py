@@ -17,6 +17,8 @@ QUIET = {
     "NEEDRESTART_MODE": "l",
     "UCF_FORCE_CONFFOLD": "1",
     "LC_ALL": "C.UTF-8",
+    # gettext follows it also under C.UTF-8, and what apt says is read.
+    "LANGUAGE": "",
 }
 OPTIONS = ("Dpkg::Options::=--force-confdef", "Dpkg::Options::=--force-confold", "APT::Get::Assume-Yes=true")
 UPGRADED = re.compile(r"^The following packages will be upgraded:\n((?: .*\n)*)", re.MULTILINE)

@@ -136,6 +136,16 @@ def test_every_repository_has_to_answer_and_other_runs_are_waited_for(call, mach
     assert asked() == ["C.UTF-8 update -qq -o APT::Update::Error-Mode=any -o DPkg::Lock::Timeout=7"]
 
 
+def test_what_apt_says_is_english_also_where_the_machine_prefers_other_languages(call, machine, monkeypatch, tmp_path):
+    """gettext follows LANGUAGE also under C.UTF-8, and what is upgraded would not be found in what apt says."""
+    monkeypatch.setenv("LANGUAGE", "de:en")
+    speaks = f'echo "$LC_ALL $LANGUAGE" >>{tmp_path}/spoken; '
+    machine(Package("app", OLD, NEWER), update=speaks, upgrade=speaks + UPGRADES.format("app"))
+    call(apt_pending)
+    call(apt_apply, packages=["app=3"])
+    assert (tmp_path / "spoken").read_text() == "C.UTF-8 \n" * 3
+
+
 def test_the_lock_of_the_lists_is_waited_for(call, machine, failure, monkeypatch, tmp_path):
     monkeypatch.setattr(apt_pending.time, "sleep", lambda seconds: None)
     locked = "echo 'E: Could not get lock /var/lib/apt/lists/lock' >&2; exit 100"
