@@ -21,18 +21,21 @@ QUIET = {
     "LANGUAGE": "",
 }
 OPTIONS = ("Dpkg::Options::=--force-confdef", "Dpkg::Options::=--force-confold", "APT::Get::Assume-Yes=true")
+PREFERENCES = "/etc/apt/preferences"
 UPGRADED = re.compile(r"^The following packages will be upgraded:\n((?: .*\n)*)", re.MULTILINE)
 
 
 def preferences(packages, present):
-    """Preferences, after those that the machine has already, that take packages to versions and leave all others."""
-    made = ["Package: *\nPin: release a=now\nPin-Priority: 1001\n"]
+    """Preferences that take packages to versions and leave all others, whatever the machine's own say after them.
+
+    apt goes by the first pin that names a package, before what is said of all by a mere `*`; so all are named here,
+    by a pattern. The priorities are the highest that there are.
+    """
+    made = ["Package: *:any\nPin: release a=now\nPin-Priority: 32766\n"]
     for package in packages:
         name, _, version = package.partition("=")
-        made.append(f"Package: {name}\nPin: version {version}\nPin-Priority: 1002\n")
-    if present := present.rstrip():
-        made.insert(0, present + "\n")
-    return "\n".join(made)
+        made.append(f"Package: {name}\nPin: version {version}\nPin-Priority: 32767\n")
+    return "\n".join([*made, present])
 
 
 def why(out, err):
@@ -54,8 +57,8 @@ def apt_upgrade(module, packages, lock_timeout, *switches):
     as a whole for one that cannot be had, and draw others along.
     """
     present = ""
-    if os.path.exists("/etc/apt/preferences"):
-        with open("/etc/apt/preferences") as stream:
+    if os.path.exists(PREFERENCES):
+        with open(PREFERENCES) as stream:
             present = stream.read()
     with tempfile.NamedTemporaryFile("w", dir=module.tmpdir, suffix=".pref") as file:
         file.write(preferences(packages, present))

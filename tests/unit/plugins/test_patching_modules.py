@@ -58,20 +58,14 @@ def test_what_is_left_says_why(held, phasing, scope, why):
     assert apt_pending.why_left("linux-image", False, False, parameters) == "excluded"
 
 
-def test_only_what_is_asked_for_moves_and_the_machines_own_preferences_stand_first():
-    text = apt_upgrade.preferences(["libc6:i386=2.0"], "Package: x\nPin: release a=stable\nPin-Priority: 1\n")
-    assert text.split("\n\n") == [
-        "Package: x\nPin: release a=stable\nPin-Priority: 1",
-        "Package: *\nPin: release a=now\nPin-Priority: 1001",
-        "Package: libc6:i386\nPin: version 2.0\nPin-Priority: 1002\n",
-    ]
-
-
-@pytest.mark.parametrize("end", ["", "\n\n \n"])
-def test_the_machines_own_preferences_end_before_the_roles_begin_however_they_end(end):
+def test_only_what_is_asked_for_moves_and_the_machines_own_preferences_stand_last_and_whole():
     own = "Package: x\nPin: release a=stable\nPin-Priority: 1"
-    assert apt_upgrade.preferences([], own + end).startswith(f"{own}\n\nPackage: *\n")
-    assert apt_upgrade.preferences([], end).startswith("Package: *\n")
+    text = apt_upgrade.preferences(["libc6:i386=2.0"], own)
+    assert text.split("\n\n") == [
+        "Package: *:any\nPin: release a=now\nPin-Priority: 32766",
+        "Package: libc6:i386\nPin: version 2.0\nPin-Priority: 32767",
+        own,
+    ]
 
 
 class Package:
