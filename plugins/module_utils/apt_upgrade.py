@@ -20,9 +20,19 @@ QUIET = {
     # gettext follows it also under C.UTF-8, and what apt says is read.
     "LANGUAGE": "",
 }
-OPTIONS = ("Dpkg::Options::=--force-confdef", "Dpkg::Options::=--force-confold", "APT::Get::Assume-Yes=true")
+OPTIONS = (
+    "Dpkg::Options::=--force-confdef",
+    "Dpkg::Options::=--force-confold",
+    "APT::Get::Assume-Yes=true",
+    # What it says is read, and a machine may have it say more, less, or as apt 3 says it to people.
+    "quiet=1",
+    "APT::Get::Show-Upgraded=true",
+    "APT::Get::Show-Versions=false",
+    "APT::Output-Version=0",
+)
 PREFERENCES = "/etc/apt/preferences"
 UPGRADED = re.compile(r"^The following packages will be upgraded:\n((?: .*\n)*)", re.MULTILINE)
+COUNT = re.compile(r"^(\d+) upgraded, ", re.MULTILINE)
 
 
 def preferences(packages, present):
@@ -50,6 +60,12 @@ def upgraded(out):
     return set(found[1].split()) if found else set()
 
 
+def is_understood(out):
+    """Whether as many packages are found in what apt says as it counts itself."""
+    count = COUNT.search(out)
+    return count is not None and int(count[1]) == len(upgraded(out))
+
+
 def apt_upgrade(module, packages, lock_timeout, *switches):
     """Bring installed packages, each as name=version, to versions, and no other one: what apt says, and its fault.
 
@@ -68,4 +84,6 @@ def apt_upgrade(module, packages, lock_timeout, *switches):
         for option in (*OPTIONS, f"DPkg::Lock::Timeout={lock_timeout}", f"Dir::Etc::preferences={file.name}"):
             command += ["-o", option]
         code, out, err = module.run_command(command, environ_update=QUIET)
-    return out, f"apt failed: {why(out, err)}" if code else None
+    if code:
+        return out, f"apt failed: {why(out, err)}"
+    return out, None if is_understood(out) else "what apt lists as upgraded and what it counts do not agree"

@@ -18,7 +18,7 @@ Dir::Bin::dpkg "/usr/bin/dpkg"; APT::Architecture "amd64"; APT::Architectures {{
 APT::Sandbox::User "root"; Debug::NoLocking "true";
 """
 PACKAGES = (("demo", "all"), ("kept", "all"), ("multi", "amd64"), ("multi", "i386"))
-FILE, PART = "etc/apt/preferences", "etc/apt/preferences.d/own"
+FILE, PART, SETTINGS = "etc/apt/preferences", "etc/apt/preferences.d/own", "etc/apt/apt.conf.d/own"
 
 
 def records(version, more):
@@ -86,3 +86,11 @@ def test_no_pin_of_the_machine_upgrades_what_is_to_stay(upgrade, file, own):
 @pytest.mark.parametrize("own", [pin("demo", "version 2", -1), pin("demo", "version 1", 1100)])
 def test_no_pin_of_the_machine_hides_an_update_that_was_chosen(upgrade, file, own):
     assert upgrade("demo=2", file=file, text=own) == {"demo"}
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ['APT::Get::Show-Versions "true"', 'APT::Get::Show-Upgraded "false"', 'quiet "2"', 'APT::Output-Version "30"'],
+)
+def test_what_apt_says_is_understood_whatever_the_machine_has_it_show(upgrade, setting):
+    assert upgrade("demo=2", "kept=2", file=SETTINGS, text=f"{setting};\n") == {"demo", "kept"}

@@ -121,7 +121,12 @@ def left(found):
     return {one["name"]: one["left"] for one in found["pending"]}
 
 
-UPGRADES = "echo 'The following packages will be upgraded:'; echo '  {}'; echo '1 upgraded'"
+COUNTS = "echo '{} upgraded, 0 newly installed, 0 to remove and 9 not upgraded.'"
+
+
+def upgrades(*names):
+    """What apt-get says when it upgrades packages."""
+    return f"echo 'The following packages will be upgraded:'; echo '  {' '.join(names)}'; " + COUNTS.format(len(names))
 
 
 def test_every_repository_has_to_answer_and_other_runs_are_waited_for(call, machine):
@@ -134,7 +139,7 @@ def test_what_apt_says_is_english_also_where_the_machine_prefers_other_languages
     """gettext follows LANGUAGE also under C.UTF-8, and what is upgraded would not be found in what apt says."""
     monkeypatch.setenv("LANGUAGE", "de:en")
     speaks = f'echo "$LC_ALL $LANGUAGE" >>{tmp_path}/spoken; '
-    machine(Package("app", OLD, NEWER), update=speaks, upgrade=speaks + UPGRADES.format("app"))
+    machine(Package("app", OLD, NEWER), update=speaks, upgrade=speaks + upgrades("app"))
     call(apt_pending)
     call(apt_apply, packages=["app=3"])
     assert (tmp_path / "spoken").read_text() == "C.UTF-8 \n" * 3
@@ -165,7 +170,7 @@ def test_without_a_repository_of_the_scope_there_is_a_failure_and_not_nothing_to
 
 def test_what_apt_holds_back_is_left_and_the_rest_is_fetched(call, machine):
     app, lib = Package("app", OLD, NEWER), Package("lib:i386", OLD, NEWER)
-    asked = machine(app, lib, upgrade=UPGRADES.format("lib:i386"))
+    asked = machine(app, lib, upgrade=upgrades("lib:i386"))
     found = call(apt_pending)
     assert left(found) == {"app": "held back", "lib": None}
     assert [one["pin"] for one in found["selected"]] == ["lib:i386=3"] and found["unread"] == ["lib"]
@@ -175,9 +180,16 @@ def test_what_apt_holds_back_is_left_and_the_rest_is_fetched(call, machine):
 
 
 def test_preferences_of_the_machine_that_would_update_more_are_a_failure(call, machine, failure):
-    machine(Package("app", OLD, NEWER), Package("kept", OLD, NEWER), upgrade=UPGRADES.format("app kept"))
+    machine(Package("app", OLD, NEWER), Package("kept", OLD, NEWER), upgrade=upgrades("app", "kept"))
     with pytest.raises(failure, match="would update what is to stay: kept"):
         call(apt_pending, exclude=["kept"])
+
+
+@pytest.mark.parametrize("says", [upgrades("app").replace("1 up", "2 up"), COUNTS.format(1), "echo '  app'"])
+def test_what_is_not_understood_of_apt_is_a_failure_and_not_held_back(call, machine, failure, says):
+    machine(Package("app", OLD, NEWER), upgrade=says)
+    with pytest.raises(failure, match="do not agree"):
+        call(apt_pending)
 
 
 def test_a_failure_to_fetch_tells_what_is_pending(call, machine, failure):
@@ -189,7 +201,7 @@ def test_a_failure_to_fetch_tells_what_is_pending(call, machine, failure):
 def test_what_is_named_draws_along_what_it_needs_but_not_what_is_left_for_another_reason(call, machine):
     lib, kept, other = Package("lib", OLD, NEWER), Package("kept", OLD, NEWER), Package("other", OLD, NEWER)
     app = Package("app", OLD, NEWER, draws=(lib, kept))
-    machine(app, lib, kept, other, upgrade=UPGRADES.format("app lib"))
+    machine(app, lib, kept, other, upgrade=upgrades("app", "lib"))
     found = call(apt_pending, scope="named", packages=["app"], exclude=["kept"])
     assert left(found) == {"app": None, "kept": "excluded", "lib": None, "other": "not named"}
     assert not kept.marked_upgrade, "what it needs would come along"
@@ -197,11 +209,11 @@ def test_what_is_named_draws_along_what_it_needs_but_not_what_is_left_for_anothe
 
 def test_an_update_is_asked_for_by_its_version_and_waits_for_other_runs(call, machine, tmp_path):
     kept = f'for option; do case $option in Dir::Etc::preferences=*) cp "${{option#*=}}" {tmp_path}/kept;; esac; done; '
-    asked = machine(upgrade=kept + UPGRADES.format("openssl"))
+    asked = machine(upgrade=kept + upgrades("openssl"))
     assert call(apt_apply, packages=["openssl=2"], lock_timeout=7)["changed"]
     assert "DPkg::Lock::Timeout=7" in asked()[0] and asked()[0].startswith("C.UTF-8 upgrade --with-new-pkgs -o")
     assert "Package: openssl\nPin: version 2\n" in (tmp_path / "kept").read_text()
-    machine(upgrade="echo 'The following packages have been kept back:'; echo '  openssl'")
+    machine(upgrade="echo 'The following packages have been kept back:'; echo '  openssl'; " + COUNTS.format(0))
     assert not call(apt_apply, packages=["openssl=2"])["changed"]
 
 
