@@ -10,14 +10,15 @@ short_description: Tell which updates are pending, and fetch those that a scope 
 description:
   - Refreshes apt's lists, also in check mode, because stale ones would read as nothing to do. A repository that cannot
     be reached, or that has no valid signature, is a failure.
-  - Held packages, excluded ones, updates that are still being phased in, and those that need a package which is not to
-    be updated, are listed but never selected.
+  - Held packages, excluded ones, updates that are still being phased in, those that the machine's own preferences keep
+    away, and those that need a package which is not to be updated, are listed but never selected.
   - Fetches what is selected, so that a package which cannot be had is a failure before anything changes, and reads
     which CVEs it closes from the changelogs inside. In check mode nothing is fetched.
 options:
   scope:
     description:
-      - V(security) selects versions that come from a security archive, also where another archive has a newer one.
+      - V(security) selects versions that come from a security archive, also where another archive has a newer one, and
+        where another release is preferred for all packages; not where a pin of the package speaks against it.
       - V(named) selects O(packages), and what has to come along with them.
     type: str
     choices: [all, security, named]
@@ -118,13 +119,15 @@ def matches(name, patterns):
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def why_left(name, held, phasing, parameters):
+def why_left(name, parameters, *, held, phasing, pinned):
     if held:
         return "held"
     if matches(name, parameters["exclude"]):
         return "excluded"
     if phasing:
         return "phasing"
+    if pinned:
+        return "pinned"
     if parameters["scope"] == "named" and not matches(name, parameters["packages"]):
         return "not named"
     return None
@@ -145,8 +148,27 @@ def is_phasing(package, version, applied):
     return not is_security(version)
 
 
-def pending(cache, held, phasing, parameters):
-    """One entry for each installed package that has an update in the scope, and apt's version of it."""
+def is_pinned(version, candidate, by_archives):
+    """Whether the machine's own preferences forbid a version, or keep its package at an older one.
+
+    One that is older merely because all packages of its release are preferred (APT::Default-Release) is kept by nobody.
+
+    Args:
+        by_archives: tells which priority a version would have without pins of its package.
+    """
+    if version.policy_priority <= 0:
+        return True
+    avoided = version.policy_priority < by_archives(version)
+    kept = candidate.policy_priority >= 1000 or candidate.policy_priority > by_archives(candidate)
+    return candidate < version and (avoided or kept)
+
+
+def pending(cache, known, parameters):
+    """One entry for each installed package that has an update in the scope, and apt's version of it.
+
+    Args:
+        known: tells of a package and the version to go to what may speak against it.
+    """
     found = []
     for package in cache:
         if not package.is_installed:
@@ -160,7 +182,7 @@ def pending(cache, held, phasing, parameters):
             "from": package.installed.version,
             "to": chosen.version,
             "security": is_security(chosen),
-            "left": why_left(package.shortname, held(package), phasing(package, chosen), parameters),
+            "left": why_left(package.shortname, parameters, **known(package, chosen)),
         }
         found.append((entry, package, chosen))
     if parameters["scope"] == "named":
@@ -256,16 +278,20 @@ def main():
     cache = apt.Cache()
     depcache = cache._depcache
 
-    def held(package):
-        return package._pkg.selected_state == apt_pkg.SELSTATE_HOLD
+    def by_archives(version):
+        return max(depcache.policy.get_priority(file) for file, _ in version._cand.file_list)
 
-    def phasing(package, version):
-        return is_phasing(package, version, getattr(depcache, "phasing_applied", None))
+    def known(package, version):
+        return {
+            "held": package._pkg.selected_state == apt_pkg.SELSTATE_HOLD,
+            "phasing": is_phasing(package, version, getattr(depcache, "phasing_applied", None)),
+            "pinned": is_pinned(version, package.candidate, by_archives),
+        }
 
     def is_newer(version, old):
         return apt_pkg.version_compare(version, old) > 0
 
-    found = pending(cache, held, phasing, module.params)
+    found = pending(cache, known, module.params)
     wanted = [entry for entry, _ in found if entry["left"] is None]
     if wanted:
         how = "--simulate" if module.check_mode else "--download-only"

@@ -24,6 +24,12 @@ class Version:
     origins: list = field(default_factory=list, compare=False)
     record: dict = field(default_factory=dict, compare=False)
     uri: str = field(default="", compare=False)
+    policy_priority: int = field(default=500, compare=False)
+    archive: int = field(default=500, compare=False)
+
+    @property
+    def _cand(self):
+        return SimpleNamespace(file_list=[(self.archive, 0)])
 
 
 def origin(label="Debian", archive="stable", codename="trixie"):
@@ -44,18 +50,20 @@ def test_security_takes_the_security_version_also_where_another_archive_has_a_ne
 
 
 @pytest.mark.parametrize(
-    ("held", "phasing", "scope", "why"),
+    ("scope", "known", "why"),
     [
-        (True, False, "all", "held"),
-        (False, False, "all", None),
-        (False, True, "all", "phasing"),
-        (False, False, "named", "not named"),
+        ("all", {"held": True}, "held"),
+        ("all", {}, None),
+        ("all", {"phasing": True}, "phasing"),
+        ("security", {"pinned": True}, "pinned"),
+        ("named", {}, "not named"),
     ],
 )
-def test_what_is_left_says_why(held, phasing, scope, why):
+def test_what_is_left_says_why(scope, known, why):
     parameters = {"exclude": ["linux-*"], "scope": scope, "packages": ["bash"]}
-    assert apt_pending.why_left("openssl", held, phasing, parameters) == why
-    assert apt_pending.why_left("linux-image", False, False, parameters) == "excluded"
+    known = {"held": False, "phasing": False, "pinned": False, **known}
+    assert apt_pending.why_left("openssl", parameters, **known) == why
+    assert apt_pending.why_left("linux-image", parameters, **{**known, "held": False}) == "excluded"
 
 
 def test_only_what_is_asked_for_moves_and_the_machines_own_preferences_stand_last_and_whole():
@@ -84,7 +92,7 @@ class Package:
 
 
 class Cache(list):
-    _depcache = SimpleNamespace()
+    _depcache = SimpleNamespace(policy=SimpleNamespace(get_priority=lambda archive: archive))
     actiongroup = nullcontext
 
 
@@ -205,6 +213,36 @@ def test_what_is_named_draws_along_what_it_needs_but_not_what_is_left_for_anothe
     found = call(apt_pending, scope="named", packages=["app"], exclude=["kept"])
     assert left(found) == {"app": None, "kept": "excluded", "lib": None, "other": "not named"}
     assert not kept.marked_upgrade, "what it needs would come along"
+
+
+PREFERRED = Version("1", [origin()], policy_priority=990, archive=990)
+
+
+@pytest.mark.parametrize(
+    ("installed", "secure", "why"),
+    [
+        pytest.param(OLD, FIXED, None, id="no pins"),
+        pytest.param(PREFERRED, FIXED, None, id="a release that is preferred for all packages"),
+        pytest.param(PREFERRED, Version("2", [SECURITY], policy_priority=600), None, id="a pin that prefers it"),
+        pytest.param(OLD, Version("2", [SECURITY], policy_priority=-1), "pinned", id="a pin that forbids it"),
+        pytest.param(OLD, Version("2", [SECURITY], policy_priority=50), "pinned", id="a pin that avoids it"),
+        pytest.param(Version("1", policy_priority=1001), FIXED, "pinned", id="frozen"),
+        pytest.param(Version("1", policy_priority=990), FIXED, "pinned", id="frozen, though not for ever"),
+        pytest.param(Version("1", policy_priority=1001, archive=1001), FIXED, "pinned", id="a release goes before all"),
+    ],
+)
+def test_a_security_update_against_the_operators_own_pins_is_left(call, machine, installed, secure, why):
+    package = Package("app", installed, secure)
+    package.candidate = max((secure, installed), key=lambda version: version.policy_priority)
+    machine(package, upgrade=upgrades("app"))
+    found = call(apt_pending, scope="security")
+    assert left(found) == {"app": why} and len(found["selected"]) == (why is None)
+
+
+def test_a_pin_that_prefers_a_newer_version_freezes_nothing(call, machine):
+    newer = Version("3", [origin()], policy_priority=1001)
+    machine(Package("app", OLD, FIXED, newer), upgrade=upgrades("app"))
+    assert left(call(apt_pending, scope="security")) == {"app": None}
 
 
 def test_an_update_is_asked_for_by_its_version_and_waits_for_other_runs(call, machine, tmp_path):
