@@ -79,6 +79,7 @@ import re
 import time
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
 from ..module_utils.apt_upgrade import QUIET, apt_upgrade, upgraded, why
 from ..module_utils.changelogs import changelog_paths, cves_between
@@ -252,6 +253,14 @@ def releases(directory):
             yield stream.read()
 
 
+def by_systems_python(module):
+    """Run by the Python that apt's module belongs to; Ansible may use one that an operator has installed."""
+    interpreter = None if has_respawned() else probe_interpreters_for_module(["/usr/bin/python3"], "apt")
+    if interpreter is None:
+        module.fail_json(msg=missing_required_lib("python3-apt"))
+    respawn_module(interpreter)
+
+
 def main():
     module = AnsibleModule(
         argument_spec={
@@ -266,7 +275,7 @@ def main():
         import apt
         import apt_pkg
     except ImportError:
-        module.fail_json(msg=missing_required_lib("python3-apt"))
+        by_systems_python(module)
     refresh_lists(module)
     sources = apt_pkg.SourceList()
     sources.read_main_list()

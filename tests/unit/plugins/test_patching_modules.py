@@ -153,6 +153,30 @@ def test_what_apt_says_is_english_also_where_the_machine_prefers_other_languages
     assert (tmp_path / "spoken").read_text() == "C.UTF-8 \n" * 3
 
 
+@pytest.mark.parametrize(("has_it", "has_respawned"), [(True, False), (False, False), (True, True)])
+def test_the_systems_own_python_is_asked_where_ansible_uses_another_one(
+    call, machine, failure, monkeypatch, has_it, has_respawned
+):
+    """As pyenv's, a virtual environment's or another release's, which have no module of apt."""
+    asked = machine()
+    monkeypatch.setitem(sys.modules, "apt", None)
+    monkeypatch.setattr(apt_pending, "has_respawned", lambda: has_respawned)
+    monkeypatch.setattr(apt_pending, "probe_interpreters_for_module", lambda paths, name: paths[0] if has_it else None)
+
+    def respawn(interpreter):
+        print(f'{{"by": "{interpreter}"}}')
+        sys.exit()
+
+    monkeypatch.setattr(apt_pending, "respawn_module", respawn)
+    if has_it and not has_respawned:
+        assert call(apt_pending) == {"by": "/usr/bin/python3"}
+    else:
+        with pytest.raises(failure, match="python3-apt"):
+            call(apt_pending)
+    with pytest.raises(FileNotFoundError):
+        asked()
+
+
 def test_the_lock_of_the_lists_is_waited_for(call, machine, failure, monkeypatch, tmp_path):
     monkeypatch.setattr(apt_pending.time, "sleep", lambda seconds: None)
     locked = "echo 'E: Could not get lock /var/lib/apt/lists/lock' >&2; exit 100"
