@@ -68,7 +68,7 @@ def died(before: dict[str, list[str]], after: dict[str, list[str]], expected: li
     patterns = (
         expected.split(",") if isinstance(expected, str) else expected
     )  # as Ansible reads a list of the command line
-    gone = set(before["running"]) - set(after["running"])
+    gone = set(before["running"]) - {*after["running"], *after["called"]}
     gone |= set(before["standing"]) - {*after["standing"], *after["running"], *after["unneeded"]}
     gone |= set(after["failed_units"]) - set(before["failed_units"])
     return sorted(name for name in gone if not any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns))

@@ -28,7 +28,7 @@ options:
     type: int
     default: 0
   stood:
-    description: What stood before, so that RV(unneeded) tells of it.
+    description: What stood or ran before, so that RV(unneeded) and RV(called) tell of it.
     type: list
     elements: str
     default: []
@@ -52,7 +52,7 @@ holds:
   type: list
   elements: str
 running:
-  description: Services that run, but for what a timer starts, which ends by itself.
+  description: Services that run, but for what a timer starts, which ends by itself, and for RV(called).
   returned: always
   type: list
   elements: str
@@ -60,6 +60,13 @@ standing:
   description:
     - Sockets, timers, paths, mounts, and services that are active without a process.
     - Without those that come and go with others (static, transient, mounted by hand or by automount).
+  returned: always
+  type: list
+  elements: str
+called:
+  description:
+    - Services, also of O(stood), that only a caller starts; after a reboot none of them runs until somebody calls.
+    - An instance for a connection to a socket, and what the bus activates and no other unit wants.
   returned: always
   type: list
   elements: str
@@ -107,7 +114,18 @@ PROC = "/proc"
 # UnitFileState of what nobody has written down (mounts of container engines and logins, systemd-run's units), or what
 # others pull in while they need it (file systems of the kernel, an interface that was plugged in).
 PASSING = ("", "transient", "static", "indirect")
-ASKED = ("Id", "NeedDaemonReload", "TriggeredBy", "UnitFileState", "ConditionResult", "ConditionTimestampMonotonic")
+ASKED = (
+    "Id",
+    "NeedDaemonReload",
+    "TriggeredBy",
+    "UnitFileState",
+    "ConditionResult",
+    "ConditionTimestampMonotonic",
+    "Accept",
+    "BusName",
+    "WantedBy",
+    "RequiredBy",
+)
 SERVICE = re.compile(r"/([^/]+\.service)(?:/|$)", re.MULTILINE)
 
 
@@ -229,6 +247,18 @@ def is_standing(told):
     return told.get("UnitFileState", "") not in PASSING and ".automount" not in triggers and ".timer" not in triggers
 
 
+def is_connection(name, known):
+    """Whether a service is the instance that a socket has started, or had, for one of its connections."""
+    template, instance, _ = name.partition("@")
+    return bool(instance) and known.get(f"{template}.socket", {}).get("Accept") == "yes"
+
+
+def is_activated(told):
+    """Whether nothing but the bus starts a service."""
+    wanted = told.get("WantedBy") or told.get("RequiredBy")
+    return told.get("UnitFileState") == "static" and bool(told.get("BusName")) and not wanted
+
+
 def is_unneeded(told):
     """Whether a unit was to start, and its conditions were not met."""
     return told.get("ConditionResult") == "no" and told.get("ConditionTimestampMonotonic", "0") != "0"
@@ -244,8 +274,10 @@ def state_of_services(module, packages):
         stale |= named_by_needrestart(output(module, "needrestart", "-b", "-l", "-r", "l")) & running
     known = properties(module, active.keys() | stale | gone)
     jobs = {name for name, one in known.items() if ".timer" in one.get("TriggeredBy", "")}
+    connections = {name for name in known if is_connection(name, known)}
+    called = connections | {name for name, one in known.items() if is_activated(one)}
     reload = {name for name in running if known.get(name, {}).get("NeedDaemonReload") == "yes"}
-    restart, never = sort_out((stale | reload) - jobs, module.params["never_restart"])
+    restart, never = sort_out((stale | reload) - jobs - connections, module.params["never_restart"])
     container = output(module, "systemd-detect-virt", "--container").strip() not in ("", "none")
     reasons = reboot_reasons(
         container,
@@ -259,7 +291,8 @@ def state_of_services(module, packages):
     if rebuilt:
         reasons.append(f"build {rebuilt} of the kernel is installed, another one runs")
     return {
-        "running": sorted(running - jobs),
+        "running": sorted(running - jobs - called),
+        "called": sorted(called),
         "standing": sorted(name for name in active.keys() - running if is_standing(known.get(name, {}))),
         "unneeded": sorted(name for name in gone if is_unneeded(known.get(name, {}))),
         "failed_units": sorted(units(module, "--state=failed")),
@@ -290,7 +323,8 @@ def main():
     )
     rows = [line.split(" ") for line in listing.splitlines()]
     packages = {row[2]: row[3] for row in rows if row[0] == "installed"}
-    nothing = {kind: [] for kind in ("running", "standing", "unneeded", "failed_units", "restart", "reload", "reboot")}
+    kinds = ("running", "standing", "called", "unneeded", "failed_units", "restart", "reload", "reboot")
+    nothing = {kind: [] for kind in kinds}
     module.exit_json(
         changed=False,
         packages=packages,

@@ -79,7 +79,7 @@ def test_a_reboot_is_made_as_it_is_wanted(reboot, reasons, reboots):
 
 @pytest.mark.parametrize("service", ["fwupd.service", "ssh@3-10.0.0.1:22-10.0.0.2:50000.service", "user@0.service"])
 def test_services_that_come_with_a_caller_and_go_with_him_may_end(service):
-    after: dict[str, list[str]] = {"running": [], "standing": [], "unneeded": [], "failed_units": []}
+    after: dict[str, list[str]] = {"running": [], "standing": [], "called": [], "unneeded": [], "failed_units": []}
     before = {**after, "running": [service]}
     assert died(before, after, decide("patching_may_end")) == []
 
@@ -157,7 +157,8 @@ def test_the_run_that_is_under_way_is_waited_for_before_the_service_ends_which_w
     assert [argv[0], *argv[2:]] == ["timeout", "systemctl", "stop", SERVICE]
 
 
-def test_the_look_after_the_update_is_told_what_stood_before():
+def test_the_look_after_the_update_is_told_what_stood_and_ran_before():
     looks = [task for task in yaml.safe_load((ROLE / "tasks/settle.yml").read_text()) if "until" in task]
     given = looks[0]["hybrid.platform.patch_state"]["stood"]
-    assert decide(given, __patching_before={"standing": ["first-boot.service"]}) == ["first-boot.service"]
+    before = {"standing": ["first-boot.service"], "running": ["polkit.service"]}
+    assert decide(given, __patching_before=before) == ["first-boot.service", "polkit.service"]

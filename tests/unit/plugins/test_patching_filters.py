@@ -66,8 +66,8 @@ def test_changes_name_what_came_went_and_moved():
     ]
 
 
-def state(*running, failed=(), standing=(), unneeded=()):
-    found = {"running": running, "failed_units": failed, "standing": standing, "unneeded": unneeded}
+def state(*running, failed=(), standing=(), unneeded=(), called=()):
+    found = {"running": running, "failed_units": failed, "standing": standing, "unneeded": unneeded, "called": called}
     return {kind: list(names) for kind, names in found.items()}
 
 
@@ -82,6 +82,11 @@ def test_what_stood_without_a_process_has_to_stand_or_run_unless_its_conditions_
     )
     after = state("old.service", standing=["api.socket"], unneeded=["first-boot.service"])
     assert died(before, after, ["snap-*.mount"]) == ["firewall.service"]
+
+
+def test_what_only_a_caller_starts_is_not_missed_where_it_was_counted_as_running_before():
+    """As by evidence of an attempt that has not told it apart, or where the unit that wanted it has gone."""
+    assert died(state("polkit.service", "a.service"), state(called=["polkit.service"]), []) == ["a.service"]
 
 
 def test_a_service_that_has_left_only_its_unit_behind_has_died():
@@ -140,6 +145,7 @@ NOW = {
     "packages": {"demo": "1.1"},
     "running": ["ssh.service"],
     "standing": [],
+    "called": [],
     "unneeded": [],
     "failed_units": ["demo.service"],
     "holds": [],

@@ -490,13 +490,13 @@ def state(call, monkeypatch, tmp_path):
     monkeypatch.setattr(patch_state.glob, "glob", lambda pattern: [])
     monkeypatch.setattr(patch_state, "stale_processes", lambda: ({"demo.service", "job.service"}, False))
 
-    def of(**parameters):
+    def of(systemctl=UNITS, **parameters):
         needrestart = "echo NEEDRESTART-SVC: dbus.service; echo NEEDRESTART-SVC: stopped.service"
         programs(
             monkeypatch,
             tmp_path,
             **{
-                "systemctl": UNITS,
+                "systemctl": systemctl,
                 "dpkg-query": DPKG,
                 "needrestart": needrestart,
                 "systemd-detect-virt": "echo lxc",
@@ -522,6 +522,35 @@ def test_a_job_of_a_timer_may_end_and_is_not_begun_anew(state):
     assert "job.service" not in found["restart"]
 
 
+CALLED = """
+case "$*" in
+  *--state=active*) printf '%s.service loaded active running x\\n' agent@3-10.0.0.1:6556 served@main polkit login modem
+    printf '%s.socket loaded active listening x\\n' agent served;;
+  show*) echo asked >>{directory}/shown
+    printf 'Id=%s.socket\\nAccept=%s\\nUnitFileState=enabled\\n\\n' agent yes served no
+    printf 'Id=%s.service\\nUnitFileState=%s\\nBusName=%s\\nWantedBy=%s\\nRequiredBy=%s\\n\\n' \\
+      agent@3-10.0.0.1:6556 static '' '' '' served@main static '' '' '' polkit static org.PolicyKit1 '' '' \\
+      login static org.login1 multi-user.target '' modem static org.modem '' network.service;
+    case "$*" in *agent@2-*) printf 'Id=%s\\n\\n' agent@2-10.0.0.1:6556.service gone.service;; esac;;
+esac"""
+
+
+def test_what_a_connection_or_the_bus_has_started_may_be_gone_after_a_reboot(state, monkeypatch, tmp_path):
+    """Nobody starts it again before the next one calls; login and modem are wanted by others, and have to run."""
+    stale = {"agent@3-10.0.0.1:6556.service", "polkit.service"}
+    monkeypatch.setattr(patch_state, "stale_processes", lambda: (stale, False))
+    found = state(systemctl=CALLED.replace("{directory}", str(tmp_path)))
+    assert found["running"] == ["login.service", "modem.service", "served@main.service"]
+    assert found["restart"] == ["polkit.service"], "who is connected would be cut off, and nobody is served"
+    assert (tmp_path / "shown").read_text() == "asked\n"
+
+
+def test_what_comes_with_a_caller_is_known_also_of_what_ran_before(state, tmp_path):
+    before = ["agent@2-10.0.0.1:6556.service", "gone.service"]
+    found = state(systemctl=CALLED.replace("{directory}", str(tmp_path)), stood=before)
+    assert found["called"] == ["agent@2-10.0.0.1:6556.service", "agent@3-10.0.0.1:6556.service", "polkit.service"]
+
+
 def test_what_stands_without_a_process_is_told_but_for_what_comes_and_goes(state):
     """A firewall that somebody has started and not enabled is gone after a reboot, and would not be missed."""
     found = state(stood=["api.socket", "skipped.service", "never.service", "ended.service"])
@@ -533,7 +562,7 @@ def test_without_an_init_system_there_are_only_packages(state, monkeypatch):
     monkeypatch.setattr(patch_state, "units", lambda *asked: pytest.fail("systemd was asked"))
     found = state(booted=False)
     assert found["holds"] == ["libc6:amd64"]
-    kinds = ("running", "standing", "unneeded", "failed_units", "restart", "reload", "reboot")
+    kinds = ("running", "standing", "called", "unneeded", "failed_units", "restart", "reload", "reboot")
     assert [found[kind] for kind in kinds] == [[]] * len(kinds)
 
 
