@@ -83,14 +83,36 @@ def node_is_ready(now: dict[str, Any], before: dict[str, Any]) -> bool:
     )
 
 
-def cves_closed(found: dict[str, list[str]], changes: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """The CVEs by package that updates close, of those packages that have changed."""
-    changed = {change["name"].partition(":")[0] for change in changes}
-    return {name: cves for name, cves in found.items() if name in changed}
+def cves_by_update(closed: dict[str, list[str]], pending: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """The CVEs that updates close, by package and version as in demo=1.1, for none counts before it was made."""
+    selected = [one for one in pending if one["left"] is None and one["name"] in closed]
+    return {f"{one['name']}={one['to']}": closed[one["name"]] for one in selected}
+
+
+def cves_closed(
+    found: dict[str, list[str]],
+    changes: list[dict[str, Any]],
+    pending: list[dict[str, Any]],
+    former: dict[str, list[str]],
+) -> dict[str, list[str]]:
+    """The CVEs by package that are closed.
+
+    Args:
+        found: by update, of all attempts.
+        pending: what this attempt has found; an update begins where one of a lost attempt has ended.
+        former: what a former attempt has closed; it counts for packages that are still changed.
+    """
+    changed = [(change["name"].partition(":")[0], change["to"]) for change in changes]
+    reached = [*changed, *((one["name"], one["from"]) for one in pending)]
+    closed = {name: former[name] for name, _ in changed if name in former}
+    for name, version in reached:
+        if f"{name}={version}" in found:
+            closed = cves_of_both(closed, {name: found[f"{name}={version}"]})
+    return closed
 
 
 def cves_of_both(former: dict[str, list[str]], found: dict[str, list[str]]) -> dict[str, list[str]]:
-    """CVEs by package of two attempts: the second one's update may begin where the first one's ended."""
+    """CVEs of two attempts: the second one's update may begin where the first one's ended."""
     return {name: sorted({*former.get(name, []), *found.get(name, [])}) for name in sorted({*former, *found})}
 
 
@@ -236,6 +258,7 @@ class FilterModule:
             "evidence_of_nothing": evidence_of_nothing,
             "evidence_of_run": evidence_of_run,
             "what_was_said": what_was_said,
+            "cves_by_update": cves_by_update,
             "cves_closed": cves_closed,
             "cves_of_both": cves_of_both,
             "patching_fact": patching_fact,

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from plugins.filter.patching import (
+    cves_by_update,
     cves_closed,
     cves_of_both,
     died,
@@ -256,10 +257,33 @@ def test_a_run_goes_on_past_midnight_and_is_not_taken_up_by_that_of_the_next_eve
     assert attempt(now="2026-11-26T00:50:00Z") == "2026-11-26-2", "it is older than the run that patched all since"
 
 
-def test_only_what_was_updated_closes_cves():
-    found = {"demo": ["CVE-2026-1111"], "failed": ["CVE-2026-2222"]}
-    changes = [{"name": "demo:amd64", "from": "1", "to": "2"}]
-    assert cves_closed(found, changes) == {"demo": ["CVE-2026-1111"]}
+A, B = "CVE-2026-1111", "CVE-2026-2222"
+
+
+def changed(to):
+    return [{"name": "demo:amd64", "from": "1", "to": to}]
+
+
+def test_only_updates_that_were_made_close_cves():
+    pending = [{"name": "demo", "from": "1", "to": "2", "left": None}]
+    found = cves_by_update(
+        {"demo": [A]}, [*pending, {**pending[0], "name": "other"}, {**pending[0], "to": "9", "left": "held"}]
+    )
+    assert found == {"demo=2": [A]}
+    assert cves_closed(found, changed("2"), pending, {}) == {"demo": [A]}
+    assert cves_closed(found, changed("1.5"), pending, {}) == {} == cves_closed(found, [], pending, {})
+
+
+def test_an_update_that_a_later_attempt_found_and_did_not_make_closes_nothing():
+    found = {"demo=2": [A], "demo=3": [B]}
+    assert cves_closed(found, changed("2"), [{"name": "demo", "from": "2", "to": "3"}], {"demo": [A]}) == {"demo": [A]}
+    assert cves_closed(found, changed("3"), [], {"demo": [A], "undone": [B]}) == {"demo": [A, B]}
+
+
+def test_what_a_lost_attempt_has_closed_is_known_by_where_the_next_one_begins():
+    """Its evidence is from before, and the next one goes on to another version."""
+    found = {"demo=2": [A], "demo=3": [B]}
+    assert cves_closed(found, changed("3"), [{"name": "demo", "from": "2", "to": "3"}], {}) == {"demo": [A, B]}
 
 
 def test_an_attempt_that_goes_on_with_a_package_loses_none_of_the_cves_of_the_former_one():
