@@ -70,7 +70,7 @@ def test_null_leaves_a_parameter_alone_also_where_a_star_would_reach_it(call, pr
 def test_a_file_that_is_read_later_and_says_otherwise_is_told(call, proc, monkeypatch):
     vendor = proc.parent / "vendor"
     for path, text in {
-        "d/10.conf": "kernel.a = 9\n",
+        "d/10.conf": "kernel.e = 9\n",
         "d/99.conf": "# kernel.b = 9\n-kernel/a=9\nkernel.c = 3  4\nkernel.d = 9\nkernel.free = 9\n",
         "d/zz.conf": "kernel.d = 4\n",
         "vendor/95.conf": "kernel.b = 9\n",
