@@ -80,5 +80,5 @@ def test_a_file_that_is_read_later_and_says_otherwise_is_told(call, proc, monkey
         (proc.parent / path).write_text(text)
     monkeypatch.setattr(sysctls, "ELSEWHERE", (str(vendor),))
     wanted = {"kernel.a": 1, "kernel.b": 2, "kernel.c": "3 4", "kernel.d": 4, "kernel.e": 5, "kernel.free": None}
-    told = apply(call, proc, parameters=wanted, running=False)["overruled"]
+    told = apply(call, proc, check=True, parameters=wanted, running=False)["overruled"]
     assert told == {"kernel.a": f"{proc.parent}/d/99.conf sets 9", "kernel.b": f"{vendor}/95.conf sets 9"}
