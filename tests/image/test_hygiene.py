@@ -17,6 +17,8 @@ from infra.targets.local.image_root import connection
 from tests.image.conftest import HYGIENE, RELEASE, root_host, unclean
 
 RULES = re.search(r"^for rule in (.*?); do", HYGIENE, re.MULTILINE | re.DOTALL)[1].replace("\\", "").split()
+# Of root, in every image.
+HOME = "/root"
 KEY = "ssh-keygen -q -t ed25519 -N '' -f"
 
 # What a build leaves by itself, so that sealing takes it away, and what must be told of it.
@@ -31,11 +33,11 @@ LEFT = [
     ("mkdir -p /var/log/deep; echo x >/var/log/deep/messages", "logs: /var/log/deep/messages"),
     ("echo x >/var/log/deep/messages.1", "logs: /var/log/deep/messages.1"),
     ("echo x >/var/log/wtmp", "logs: /var/log/wtmp"),
-    ("echo ls >/root/.bash_history", "histories: /root/.bash_history"),
+    (f"echo ls >{HOME}/.bash_history", f"histories: {HOME}/.bash_history"),
     ("mkdir -p /home/ann; echo ann:x:1999:1999::/home/ann:/bin/sh >>/etc/passwd; echo ls >/home/ann/.python_history",
      "histories: /home/ann/.python_history"),
     *((f"echo x >{home}/{file}", f"histories: {home}/{file}")
-      for home in ("/root", "/home/ann") for file in (".lesshst", ".viminfo", ".wget-hsts")),
+      for home in (HOME, "/home/ann") for file in (".lesshst", ".viminfo", ".wget-hsts")),
     ("touch /home/ann/.sudo_as_admin_successful", "histories: /home/ann/.sudo_as_admin_successful"),
     ("echo x >/var/cache/apt/archives/less_1_amd64.deb", "package_caches: /var/cache/apt/archives/less_1_amd64.deb"),
     ("echo x >/var/lib/apt/lists/main_Packages", "package_caches: /var/lib/apt/lists/main_Packages"),
@@ -43,11 +45,12 @@ LEFT = [
      "cloud_state: /var/lib/cloud/data/instance-id"),
     ("echo x >/tmp/.left", "temporary_files: /tmp/.left"),
     ("mkdir -p /var/tmp/build; echo x >/var/tmp/build/out", "temporary_files: /var/tmp/build/out"),
-    ("mkdir -p /root/.ssh; echo ssh-ed25519 AAAA >/root/.ssh/authorized_keys", "access: /root/.ssh/authorized_keys"),
+    (f"mkdir -p {HOME}/.ssh; echo ssh-ed25519 AAAA >{HOME}/.ssh/authorized_keys",
+     f"access: {HOME}/.ssh/authorized_keys"),
     ("touch /usr/sbin/policy-rc.d", "build_leftovers: /usr/sbin/policy-rc.d"),
     ("echo nameserver 192.0.2.1 >/etc/resolv.conf", "build_leftovers: /etc/resolv.conf:nameserver 192.0.2.1"),
     *((f"mkdir -p {home}/{directory}/tmp", f"build_leftovers: {home}/{directory}")
-      for home in ("/root", "/home/ann") for directory in (".ansible", ".cache")),
+      for home in (HOME, "/home/ann") for directory in (".ansible", ".cache")),
     ("touch /etc/shadow-", "build_leftovers: /etc/shadow-"),
     ("touch /etc/default/ssh.dpkg-dist", "build_leftovers: /etc/default/ssh.dpkg-dist"),
     ("mkdir -p /var/lib/dhcp; echo x >/var/lib/dhcp/eth0.leases", "leases: /var/lib/dhcp/eth0.leases"),
@@ -58,7 +61,7 @@ PUT = [
     (f"mkdir -p /etc/ssl/private; {KEY} /etc/ssl/private/web.key", "private_keys: /etc/ssl/private/web.key"),
     ("echo 'ann:$y$j9T$x$y:1::::::' >>/etc/shadow", "access: ann has a password"),
     ("echo 'bob::1::::::' >>/etc/shadow", "access: bob needs no password"),
-    ("mkdir -p /root/.aws; echo x >/root/.aws/credentials", "credentials: /root/.aws/credentials"),
+    (f"mkdir -p {HOME}/.aws; echo x >{HOME}/.aws/credentials", f"credentials: {HOME}/.aws/credentials"),
     ("mkdir -p /etc/apt/auth.conf.d; echo x >/etc/apt/auth.conf.d/a.conf", "credentials: /etc/apt/auth.conf.d/a.conf"),
     ("echo force-unsafe-io >/etc/dpkg/dpkg.cfg.d/build", "build_leftovers: /etc/dpkg/dpkg.cfg.d/build"),
     ("echo 'Acquire::http::Proxy \"http://192.0.2.1\";' >/etc/apt/apt.conf.d/99p",
@@ -150,20 +153,20 @@ def test_sealing_takes_what_a_build_leaves_and_fails_at_what_somebody_put_there(
 def test_what_was_kept_on_purpose_does_not_end_the_proof(copy_of, seal):
     host = root_host(root := copy_of("kept"))
     for command, told in VIOLATIONS:
-        if told in {"access: /root/.ssh/authorized_keys", "logs: /var/log/deep/messages", PUT[0][1]}:
+        if told in {f"access: {HOME}/.ssh/authorized_keys", "logs: /var/log/deep/messages", PUT[0][1]}:
             host.check_output(command)
-    done = seal(root, golden_image_keep=["/root/.ssh/*", "/var/log"])
+    done = seal(root, golden_image_keep=[f"{HOME}/.ssh/*", "/var/log"])
     assert told_by_raw(done) == {PUT[0][1]}
-    assert host.file("/root/.ssh/authorized_keys").exists
+    assert host.file(f"{HOME}/.ssh/authorized_keys").exists
     assert host.file("/var/log/deep/messages").content_string == "x\n"
 
 
 def test_what_sealing_does_not_know_is_not_kept_but_refused_before_anything_is_done(copy_of, seal):
     host = root_host(root := copy_of("mistaken"))
-    host.check_output("echo ls >/root/.bash_history")
-    done = seal(root, golden_image_keep=["/root/.shh/*"])
-    assert done.returncode == 2 and "sealing does not know /root/.shh/*" in done.stdout, done.stdout
-    assert host.file("/root/.bash_history").exists
+    host.check_output(f"echo ls >{HOME}/.bash_history")
+    done = seal(root, golden_image_keep=[f"{HOME}/.shh/*"])
+    assert done.returncode == 2 and f"sealing does not know {HOME}/.shh/*" in done.stdout, done.stdout
+    assert host.file(f"{HOME}/.bash_history").exists
 
 
 def test_a_check_writes_nothing_beside_the_image_and_a_build_all_of_it(copy_of, seal, tmp_path):
@@ -184,8 +187,8 @@ def test_a_machine_may_have_its_own_things_but_none_of_the_image(copy_of):
     host = root_host(copy_of("booted"))
     host.check_output("touch -d '2 days' /etc/golden-image.json")
     host.check_output("echo 0123456789abcdef0123456789abcdef >/etc/machine-id")
-    for path in ("/etc/ssh/ssh_host_ed25519_key", "/root/.bash_history", "/var/log/syslog"):
+    for path in ("/etc/ssh/ssh_host_ed25519_key", f"{HOME}/.bash_history", "/var/log/syslog"):
         host.check_output(f"echo x >{path}; touch -d '3 days' {path}")
     assert unclean(host, "booted") == set()
-    host.check_output("touch -d '1 day' /root/.bash_history")
-    assert unclean(host, "booted") == {"histories: /root/.bash_history"}
+    host.check_output(f"touch -d '1 day' {HOME}/.bash_history")
+    assert unclean(host, "booted") == {f"histories: {HOME}/.bash_history"}
