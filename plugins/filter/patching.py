@@ -83,6 +83,15 @@ def node_is_ready(now: dict[str, Any], before: dict[str, Any]) -> bool:
     )
 
 
+def node_is_cordoned_by(looked: dict[str, Any], manager: str) -> bool:
+    """Whether it is this manager of fields who has cordoned the node; `looked` is such a list, with managed fields."""
+    node = next(one for one in looked["items"] if one["kind"] == "Node")
+    return any(
+        entry["manager"] == manager and "f:unschedulable" in entry.get("fieldsV1", {}).get("f:spec", {})
+        for entry in node["metadata"].get("managedFields", [])
+    )
+
+
 def cves_by_update(closed: dict[str, list[str]], pending: list[dict[str, Any]]) -> dict[str, list[str]]:
     """The CVEs that updates close, by package and version as in demo=1.1, for none counts before it was made."""
     selected = [one for one in pending if one["left"] is None and one["name"] in closed]
@@ -251,6 +260,7 @@ class FilterModule:
             "package_changes": package_changes,
             "died": died,
             "node_is_ready": node_is_ready,
+            "node_is_cordoned_by": node_is_cordoned_by,
             "evidence_of_attempt": evidence_of_attempt,
             "run_of_day": run_of_day,
             "since_attempt": since_attempt,

@@ -14,6 +14,7 @@ from plugins.filter.patching import (
     evidence_of_attempt,
     evidence_of_nothing,
     fleet_summary,
+    node_is_cordoned_by,
     node_is_ready,
     package_changes,
     patching_fact,
@@ -134,6 +135,20 @@ def test_a_node_is_ready_only_once_its_kubelet_has_said_so_anew():
     assert node_is_ready(seen("2026-11-24T10:00:10Z", "True"), before)
     assert not node_is_ready(before, before), "the state from before the reboot counts as ready"
     assert not node_is_ready(seen("2026-11-24T10:00:10Z", "Unknown"), before)
+
+
+def test_a_cordon_is_the_managers_who_owns_the_field_now():
+    """As the API server tells it: the field leaves its owner with `kubectl uncordon`, and is whose who sets it next."""
+
+    def seen(*entries):
+        return {"items": [{"kind": "Lease"}, {"kind": "Node", "metadata": {"managedFields": list(entries)}}]}
+
+    cordon = {"fieldsV1": {"f:spec": {"f:unschedulable": {}}}}
+    ours, operators = {"manager": "ours", **cordon}, {"manager": "kubectl", **cordon}
+    elsewhere = {"manager": "ours", "fieldsV1": {"f:metadata": {"f:annotations": {}}}}
+    assert node_is_cordoned_by(seen({"manager": "kubelet"}, ours), "ours")
+    assert not node_is_cordoned_by(seen(elsewhere, operators), "ours"), "an operator's cordon is undone"
+    assert not node_is_cordoned_by(seen(elsewhere), "ours")
 
 
 FAILED = {
