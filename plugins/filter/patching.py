@@ -148,6 +148,13 @@ def evidence_of_attempt(path: str) -> dict[str, Any]:
     return evidence if evidence["result"] in ("patched", "failed", "begun") else {}
 
 
+def last_attempt(directory: str, host: str) -> dict[str, Any]:
+    """The last attempt to patch the host in any run, or nothing. A report, also a failed one, is none."""
+    runs = [run for run in Path(directory).glob("*") if not run.name.endswith("-report")]
+    attempts = [evidence_of_attempt(str(run / f"{host}.json")) for run in runs]
+    return max(filter(None, attempts), key=lambda one: one["started"], default={})
+
+
 def evidence_of_nothing(host: str, run: str) -> dict[str, Any]:
     """What stands for a host of which nothing is known in the run."""
     nothing: dict[str, Any] = {"changes": [], "pending": [], "cves": {"closed": {}}, "rebooted": False}
@@ -262,6 +269,7 @@ class FilterModule:
             "node_is_ready": node_is_ready,
             "node_is_cordoned_by": node_is_cordoned_by,
             "evidence_of_attempt": evidence_of_attempt,
+            "last_attempt": last_attempt,
             "run_of_day": run_of_day,
             "since_attempt": since_attempt,
             "state_told": state_told,

@@ -13,6 +13,7 @@ FORMER = {
     "run": "r",
     "result": "failed",
     "fault": "apt failed",
+    "started": "2026-11-25T20:00:00Z",
     "packages": {"before": {"demo": "1.0"}, "after": {"demo": "1.1"}},
     "changes": [{"name": "demo", "from": "1.0", "to": "1.1"}],
     "pending": [],

@@ -29,7 +29,7 @@ def decide(expression: str, **known: Any) -> Any:
 
 QUIET: dict[str, Any] = {
     "__patching_before": {"restart": [], "reboot": []},
-    "__patching_former": {},
+    "__patching_last_result": "patched",
     "__patching_found": {},
 }
 REBOOT = {"__patching_before": {"restart": [], "reboot": ["a newer kernel"]}}
@@ -44,9 +44,8 @@ REBOOT = {"__patching_before": {"restart": [], "reboot": ["a newer kernel"]}}
         (REBOOT, True),
         ({**REBOOT, "patching_reboot": "never"}, False),
         ({"__patching_before": {"restart": ["ssh.service"], "reboot": []}}, True),
-        ({"__patching_former": {"result": "begun"}}, True),
-        ({"__patching_former": {"result": "failed"}}, True),
-        ({"__patching_former": {"result": "patched"}}, False),
+        ({"__patching_last_result": "begun"}, True),
+        ({"__patching_last_result": "failed"}, True),
     ],
 )
 def test_a_machine_leaves_service_where_it_is_touched_or_an_attempt_has_left_it_so(found, has_work):

@@ -14,6 +14,7 @@ from plugins.filter.patching import (
     evidence_of_attempt,
     evidence_of_nothing,
     fleet_summary,
+    last_attempt,
     node_is_cordoned_by,
     node_is_ready,
     package_changes,
@@ -270,6 +271,21 @@ def test_a_run_goes_on_past_midnight_and_is_not_taken_up_by_that_of_the_next_eve
     for host in ("a", "b"):
         attempt("2026-11-26", host, "patched")
     assert attempt(now="2026-11-26T00:50:00Z") == "2026-11-26-2", "it is older than the run that patched all since"
+
+
+def test_who_was_lost_in_a_run_is_known_to_the_next_one_whatever_its_name(attempt, tmp_path):
+    def left():
+        return last_attempt(str(tmp_path), "a").get("result")
+
+    assert left() is None
+    attempt("2026-11-24", "a", "patched", started="2026-11-24T20:00:00Z")
+    attempt("nightly", "a", "begun", started="2026-11-25T02:00:00Z")
+    attempt("2026-11-26", "a", "unreached", started="2026-11-26T02:00:00Z")
+    attempt("2026-11-26-report", "a", "failed", started="2026-11-26T02:00:00Z")
+    attempt("2026-11-26", "b", "patched", started="2026-11-26T02:00:00Z")
+    assert left() == "begun"
+    attempt("2026-11-26", "a", "patched", started="2026-11-26T02:00:00Z")
+    assert left() == "patched"
 
 
 A, B = "CVE-2026-1111", "CVE-2026-2222"
