@@ -10,6 +10,8 @@ short_description: Wait until a command succeeds, a port is open, or a URL answe
 description:
   - Tries again until the limit, which also ends a try that hangs, and fails with what the last one said.
   - Changes nothing by itself. In check mode a O(command) is not run.
+  - A failure is told by the O(name), or else the first word of the O(command), or the O(url) without user and query,
+    for secrets may stand in the rest. What a command says is told, so it must say none.
 options:
   command:
     description: Command that must succeed, without a shell.
@@ -33,7 +35,7 @@ options:
     type: str
     default: ""
   name:
-    description: What the check is called; for the reader of the play alone.
+    description: What the check is called.
     type: str
   timeout:
     description: Seconds within which it must succeed.
@@ -58,6 +60,7 @@ import socket
 import subprocess
 import time
 import urllib.error
+import urllib.parse
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
@@ -74,13 +77,25 @@ def words(module):
     try:
         found = shlex.split(command)
     except ValueError as error:
-        module.fail_json(msg=f"the command {command} cannot be read: {error}")
+        module.fail_json(msg=f"the command cannot be read: {error}")
     if not found:
         module.fail_json(msg="the command is empty")
     return found
 
 
-def command_fault(command, argv, left):
+def without_secrets(url):
+    """What a URL asks of whom; nothing of one that is broken, in which a password may stand anywhere."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        is_whole = parts.hostname is not None and parts.port != 0
+    except ValueError:
+        is_whole = False
+    if not is_whole:
+        return "the URL"
+    return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def command_fault(called, argv, left):
     try:
         done = subprocess.run(
             argv,
@@ -91,11 +106,11 @@ def command_fault(command, argv, left):
             timeout=left,
         )
     except subprocess.TimeoutExpired:
-        return f"{command} does not end"
+        return f"{called} does not end"
     except OSError as error:
-        return f"{command} cannot be run: {error.strerror}"
+        return f"{called} cannot be run: {error.strerror}"
     said = " ".join(f"{done.stdout} {done.stderr}".split())
-    return f"{command} ends with {done.returncode}" + (f": {said}" if said else "") if done.returncode else None
+    return f"{called} ends with {done.returncode}" + (f": {said}" if said else "") if done.returncode else None
 
 
 def port_fault(host, port, left):
@@ -106,29 +121,33 @@ def port_fault(host, port, left):
     return None
 
 
-def url_fault(url, status, contains, left):
+def url_fault(called, url, status, contains, left):
     try:
         answer = open_url(url, timeout=min(left, ANSWERS_WITHIN), http_agent="hybrid.platform.health")
     except urllib.error.HTTPError as error:
         answer = error
+    except (ValueError, http.client.InvalidURL):  # which say the URL, or a part of it
+        return f"{called} cannot be asked"
     except Exception as error:  # of many kinds, by what open_url stands on
-        return f"{url} does not answer: {error}"
+        return f"{called} does not answer: {error}"
     if answer.code != status:
-        return f"{url} answers with {answer.code}, and not {status}"
+        return f"{called} answers with {answer.code}, and not {status}"
     try:
         found = contains in answer.read().decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
-        return f"{url} does not answer in full: {error}"
-    return None if found else f"{url} does not contain {json.dumps(contains)}"
+        return f"{called} does not answer in full: {error}"
+    return None if found else f"{called} does not contain {json.dumps(contains)}"
 
 
 def fault(parameters, argv, check_mode, left):
     """Why a try fails, or None."""
     if argv:
-        return None if check_mode else command_fault(parameters["command"], argv, left)
+        return None if check_mode else command_fault(parameters["name"] or argv[0], argv, left)
     if parameters["port"] is not None:
         return port_fault(parameters["host"], parameters["port"], left)
-    return url_fault(parameters["url"], parameters["status"], parameters["contains"], left)
+    url = parameters["url"]
+    called = parameters["name"] or without_secrets(url)
+    return url_fault(called, url, parameters["status"], parameters["contains"], left)
 
 
 def main():
@@ -146,6 +165,7 @@ def main():
         required_one_of=[["command", "port", "url"]],
         mutually_exclusive=[["command", "port", "url"]],
         supports_check_mode=True,
+        no_log=True,  # the machine's log would have the whole command
     )
     argv = words(module)
     timeout = module.params["timeout"]
