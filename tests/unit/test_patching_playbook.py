@@ -52,3 +52,19 @@ def test_a_rollout_stops_at_a_machine_that_failed_whatever_strategy_the_operator
     assert done.returncode == 2 and "blackout" in done.stdout, done.stdout + done.stderr
     assert json.loads((tmp_path / "r/fails.json").read_text())["result"] == "failed"
     assert not (tmp_path / "r/next.json").exists(), done.stdout
+
+
+def test_a_machine_that_cannot_even_be_looked_at_has_failed_and_says_why(tmp_path):
+    given = {
+        "patching_run": "r",
+        "patching_hosts": "all",
+        "patching_evidence_directory": str(tmp_path),
+        "ansible_connection": "local",
+        "ansible_python_interpreter": "/nonexistent/python",
+    }
+    command = [PLAYBOOK, "--inventory=bare,", "--extra-vars", json.dumps(given), "playbooks/patch.yml"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 2, done.stdout + done.stderr
+    left = json.loads((tmp_path / "r/bare.json").read_text())
+    assert left["result"] == "failed" and "/nonexistent/python" in left["fault"], left["fault"]
+    assert json.loads((tmp_path / "r/summary.json").read_text())["failed"] == ["bare"]
