@@ -76,6 +76,25 @@ def test_a_reboot_is_made_as_it_is_wanted(reboot, reasons, reboots):
     assert decide("__patching_reboots", patching_reboot=reboot, __patching_after={"reboot": reasons}) is reboots
 
 
+@pytest.mark.parametrize(
+    ("said", "rebooted"),
+    [
+        ({}, False),
+        ({"skipped": True}, False),
+        ({"failed": True, "rebooted": False, "msg": "Reboot command failed."}, False),
+        ({"failed": True, "rebooted": True, "msg": "Timed out waiting for last boot time check"}, True),
+        ({"rebooted": True}, True),
+    ],
+)
+def test_a_reboot_is_told_where_one_was_made_and_not_where_it_was_only_meant(said, rebooted):
+    known = {"__patching_reboot": said, "patching_reboot": "always", "__patching_after": {"reboot": ["kernel"]}}
+    assert decide("__patching_rebooted", **known) is rebooted
+    settle = yaml.safe_load((ROLE / "tasks/settle.yml").read_text())
+    made = [task for task in settle if task.get("register") == "__patching_reboot"]
+    assert [task["name"] for task in made] == ["Reboot"]
+    assert not any("__patching_rebooted" in task.get("ansible.builtin.set_fact", {}) for task in settle)
+
+
 @pytest.mark.parametrize("service", ["fwupd.service", "ssh@3-10.0.0.1:22-10.0.0.2:50000.service", "user@0.service"])
 def test_services_that_come_with_a_caller_and_go_with_him_may_end(service):
     after: dict[str, list[str]] = {"running": [], "standing": [], "called": [], "unneeded": [], "failed_units": []}
