@@ -59,10 +59,8 @@ def ansible_playbook(folder, play, *options):
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
-@pytest.fixture(scope="module")
-def rendered(tmp_path_factory):
+def render(folder, *options, **known):
     """Every object that the role would apply, by kind, namespace and name."""
-    folder = tmp_path_factory.mktemp("render")
     authority = folder / "authority.crt"
     authority.write_text("-----BEGIN CERTIFICATE-----\n")
     given = {
@@ -71,7 +69,7 @@ def rendered(tmp_path_factory):
         "cluster_workloads_platform": "reference",
         "cluster_workloads_user_namespaces": True,
         "cluster_workloads_pod_cidr": "10.244.0.0/16",
-    }
+    } | known
     (folder / "given.yml").write_text(yaml.safe_dump(given))
     play = {
         "hosts": "localhost",
@@ -87,10 +85,11 @@ def rendered(tmp_path_factory):
                     "mode": "0600",
                 },
                 "loop": ["rooms", "secrets", "workloads"],
+                "check_mode": False,
             }
         ],
     }
-    run = ansible_playbook(folder, play)
+    run = ansible_playbook(folder, play, *options)
     assert run.returncode == 0, run.stdout + run.stderr
     objects = {}
     for part in ("rooms", "secrets", "workloads"):
@@ -99,6 +98,18 @@ def rendered(tmp_path_factory):
             assert key not in objects, f"{key} is there twice"
             objects[key] = thing
     return objects
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    return render(tmp_path_factory.mktemp("render"))
+
+
+def test_a_check_asks_only_about_workloads_that_have_a_namespace(tmp_path):
+    """The API server finds no namespace for the rest of a new one, which a check does not make."""
+    there = [{"metadata": {"name": "web"}}, {"metadata": {"name": "gone"}}]
+    found = render(tmp_path, "--check", __cluster_workloads_namespaces={"resources": there})
+    assert {name if kind == "Namespace" else namespace for kind, namespace, name in found} == {"web"}
 
 
 @pytest.mark.parametrize(
