@@ -1,13 +1,17 @@
 """Two nodes, one cluster: what pods reach over the machines' network, and what they do not."""
 
+import base64
 import json
 import os
+import socket
+import ssl
 import subprocess
 import urllib.request
 from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 from kubernetes.utils.quantity import parse_quantity
 
 MACHINES = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "machines"
@@ -80,6 +84,16 @@ def test_every_node_is_ready():
         if condition["type"] == "Ready"
     }
     assert ready == dict.fromkeys(NODES, "True")
+
+
+@pytest.mark.parametrize("name", ["k8s.example.org", "2001:db8::5"])
+def test_the_api_server_answers_to_a_name_that_came_later(name):
+    """side_effect.yml has added it when the cluster ran."""
+    (cluster,) = yaml.safe_load((MACHINES / "kubeconfig").read_text())["clusters"]
+    authority = base64.b64decode(cluster["cluster"]["certificate-authority-data"]).decode()
+    trusting = ssl.create_default_context(cadata=authority)
+    with socket.create_connection((machine("trixie"), 6443), timeout=5) as plain:
+        trusting.wrap_socket(plain, server_hostname=name).close()
 
 
 def test_no_node_is_left_out_of_service_by_its_patching():
