@@ -13,6 +13,7 @@ from plugins.filter.patching import evidence_of_nothing
 PROJECT = Path(__file__).resolve().parents[2]
 NOBODY = {"ansible_ssh_executable": "/bin/false"}
 PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
+BLACKOUT = [{"from": "2026-01-01T00:00:00", "until": "2999-01-01T00:00:00"}]
 WEB = {"web": {"hosts": {"one": NOBODY, "two": NOBODY}}}
 
 
@@ -32,39 +33,60 @@ def test_a_run_that_would_patch_nobody_fails(inventory, arguments, whom, tmp_pat
     assert f"is in '{whom}'" in done.stdout + done.stderr
 
 
-def test_a_rollout_stops_at_a_machine_that_failed_whatever_strategy_the_operator_prefers(tmp_path):
-    """By the playbook itself: one is patched already, and a blackout keeps it from touching the others."""
-    patched = {**evidence_of_nothing("done", "r"), "result": "patched", "fault": ""}
+@pytest.fixture
+def patch(tmp_path):
+    """Runs the playbook, or another one, with what is given, on this machine, which a blackout keeps it from touching;
+    tells what was said, and what the run has left of each machine."""
+
+    def run(hosts, playbook="playbooks/patch.yml", environment=None, **given):
+        given = {
+            "patching_run": "r",
+            "patching_hosts": "all",
+            "patching_evidence_directory": str(tmp_path),
+            "patching_blackouts": BLACKOUT,
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            **given,
+        }
+        (tmp_path / "inventory.json").write_text(json.dumps({"all": {"hosts": hosts}}))
+        command = [PLAYBOOK, f"--inventory={tmp_path}/inventory.json", "--extra-vars", json.dumps(given), playbook]
+        known = {**os.environ, **(environment or {})}
+        done = subprocess.run(command, cwd=PROJECT, env=known, capture_output=True, text=True)
+        files = [file for file in tmp_path.glob("r*/*.json") if file.stem != "summary"]
+        return done, {file.stem: json.loads(file.read_text()) for file in files}
+
     (tmp_path / "r").mkdir()
-    (tmp_path / "r/done.json").write_text(json.dumps(patched))
-    given = {
-        "patching_run": "r",
-        "patching_hosts": "all",
-        "patching_batches": [2, 1],
-        "patching_evidence_directory": str(tmp_path),
-        "patching_blackouts": [{"from": "2026-01-01T00:00:00", "until": "2999-01-01T00:00:00"}],
-        "ansible_connection": "local",
-        "ansible_python_interpreter": sys.executable,
-    }
-    command = [PLAYBOOK, "--inventory=fails,done,next", "--extra-vars", json.dumps(given), "playbooks/patch.yml"]
-    prefers = {**os.environ, "ANSIBLE_STRATEGY": "free"}
-    done = subprocess.run(command, cwd=PROJECT, env=prefers, capture_output=True, text=True)
+    return run
+
+
+def has_patched(directory, *hosts):
+    for host in hosts:
+        patched = {**evidence_of_nothing(host, "r"), "result": "patched", "fault": ""}
+        (directory / f"r/{host}.json").write_text(json.dumps(patched))
+
+
+def test_a_rollout_stops_at_a_machine_that_failed_whatever_strategy_the_operator_prefers(patch, tmp_path):
+    """By the playbook itself: one is patched already, and a blackout keeps it from touching the others."""
+    has_patched(tmp_path, "done")
+    done, left = patch({"fails": {}, "done": {}, "next": {}}, environment={"ANSIBLE_STRATEGY": "free"}, patching_batches=[2, 1])
     assert done.returncode == 2 and "blackout" in done.stdout, done.stdout + done.stderr
-    assert json.loads((tmp_path / "r/fails.json").read_text())["result"] == "failed"
-    assert not (tmp_path / "r/next.json").exists(), done.stdout
+    assert left["fails"]["result"] == "failed"
+    assert "next" not in left, done.stdout
 
 
-def test_a_machine_that_cannot_even_be_looked_at_has_failed_and_says_why(tmp_path):
-    given = {
-        "patching_run": "r",
-        "patching_hosts": "all",
-        "patching_evidence_directory": str(tmp_path),
-        "ansible_connection": "local",
-        "ansible_python_interpreter": "/nonexistent/python",
-    }
-    command = [PLAYBOOK, "--inventory=bare,", "--extra-vars", json.dumps(given), "playbooks/patch.yml"]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+def test_a_machine_that_cannot_even_be_looked_at_has_failed_and_says_why(patch, tmp_path):
+    done, left = patch({"bare": {}}, ansible_python_interpreter="/nonexistent/python")
     assert done.returncode == 2, done.stdout + done.stderr
-    left = json.loads((tmp_path / "r/bare.json").read_text())
-    assert left["result"] == "failed" and "/nonexistent/python" in left["fault"], left["fault"]
+    assert left["bare"]["result"] == "failed" and "/nonexistent/python" in left["bare"]["fault"], left["bare"]["fault"]
     assert json.loads((tmp_path / "r/summary.json").read_text())["failed"] == ["bare"]
+
+
+def test_each_machine_that_fails_leaves_evidence_where_the_operator_takes_any_error_for_fatal(patch):
+    """One after the other: the second is not fit, which is looked at last."""
+    hosts = {"first": {"patching_after_tasks": ["/no/such/tasks.yml"]}, "second": {"patching_free": {"/": 1e12}}}
+    prefers = {"ANSIBLE_ANY_ERRORS_FATAL": "true"}
+    done, left = patch(hosts, environment=prefers, patching_batches=2, patching_report_only=True)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert {host: one["result"] for host, one in left.items()} == {"first": "failed", "second": "failed"}, done.stdout
+    assert "There is no file of tasks /no/such/tasks.yml" in left["first"]["fault"]
+    assert left["second"]["fault"].startswith("Stop where the machine is not fit"), "it fails for what is wrong with it"
