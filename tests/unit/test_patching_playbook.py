@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,7 +69,8 @@ def has_patched(directory, *hosts):
 def test_a_rollout_stops_at_a_machine_that_failed_whatever_strategy_the_operator_prefers(patch, tmp_path):
     """By the playbook itself: one is patched already, and a blackout keeps it from touching the others."""
     has_patched(tmp_path, "done")
-    done, left = patch({"fails": {}, "done": {}, "next": {}}, environment={"ANSIBLE_STRATEGY": "free"}, patching_batches=[2, 1])
+    hosts: dict[str, Any] = {"fails": {}, "done": {}, "next": {}}
+    done, left = patch(hosts, environment={"ANSIBLE_STRATEGY": "free"}, patching_batches=[2, 1])
     assert done.returncode == 2 and "blackout" in done.stdout, done.stdout + done.stderr
     assert left["fails"]["result"] == "failed"
     assert "next" not in left, done.stdout
@@ -90,3 +92,13 @@ def test_each_machine_that_fails_leaves_evidence_where_the_operator_takes_any_er
     assert {host: one["result"] for host, one in left.items()} == {"first": "failed", "second": "failed"}, done.stdout
     assert "There is no file of tasks /no/such/tasks.yml" in left["first"]["fault"]
     assert left["second"]["fault"].startswith("Stop where the machine is not fit"), "it fails for what is wrong with it"
+
+
+def test_the_checks_of_every_machine_of_a_batch_are_made_before_the_next_one(patch, tmp_path):
+    has_patched(tmp_path, "web", "db")
+    hosts = {
+        host: {"patching_gate_checks": [{"command": command}]} for host, command in (("web", "true"), ("db", "false"))
+    }
+    done, left = patch({**hosts, "next": {}}, patching_batches=[2, 1], patching_health_timeout=1)
+    assert done.returncode == 2 and "false ends with 1" in done.stdout, done.stdout + done.stderr
+    assert "next" not in left, done.stdout
