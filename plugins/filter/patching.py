@@ -176,25 +176,35 @@ def _said(result: dict[str, Any]) -> str:
     return ": ".join("; ".join(map(str, one)) if isinstance(one, list) else str(one) for one in said if one)
 
 
-def run_of_day(directory: str, now: str, hosts: list[str]) -> str:
-    """The first run of a day, as in 2026-11-25 or 2026-11-25-2, that has not patched all of the hosts yet; soon after
-    midnight that of the evening before, if it has begun. `now` as in 2026-11-25T02:30:00Z."""
+def run_of_day(directory: str, now: str, hosts: list[str], asked: dict[str, Any]) -> str:
+    """The first run of a day, as in 2026-11-25 or 2026-11-25-2, that was asked for the same and has not patched all of
+    the hosts yet; soon after midnight that of the evening before, if it has begun.
+
+    Args:
+        now: as in 2026-11-25T02:30:00Z.
+        asked: what is asked of each of the hosts now, as in its evidence; of one that is lost nobody knows.
+    """
     moment = datetime.datetime.fromisoformat(now)
-    run, attempts = _first_unfinished(directory, f"{moment:%F}", hosts)
+    run, attempts = _first_unfinished(directory, f"{moment:%F}", hosts, asked)
     if attempts or run != f"{moment:%F}":
         return run
-    former, attempts = _first_unfinished(directory, f"{moment - datetime.timedelta(days=1):%F}", hosts)
+    former, attempts = _first_unfinished(directory, f"{moment - datetime.timedelta(days=1):%F}", hosts, asked)
     begun = max((datetime.datetime.fromisoformat(one["started"]) for one in attempts), default=None)
     return former if begun and moment - begun < RESUMED_WITHIN else run
 
 
-def _first_unfinished(directory: str, day: str, hosts: list[str]) -> tuple[str, list[dict[str, Any]]]:
-    """The first run of a day that has not patched all of the hosts, and its attempts."""
+def _first_unfinished(
+    directory: str, day: str, hosts: list[str], asked: dict[str, Any]
+) -> tuple[str, list[dict[str, Any]]]:
+    """The first run of a day that was asked for the same and has not patched all of the hosts, and its attempts."""
     for number in itertools.count(1):
         run = day if number == 1 else f"{day}-{number}"
-        attempts = [evidence_of_attempt(f"{directory}/{run}/{host}.json") for host in hosts]
-        if {one.get("result") for one in attempts} != {"patched"}:
-            return run, [one for one in attempts if one]
+        attempts = {host: evidence_of_attempt(f"{directory}/{run}/{host}.json") for host in hosts}
+        begun = {host: one for host, one in attempts.items() if one}
+        if any(one.get("asked") != asked[host] for host, one in begun.items() if host in asked):
+            continue
+        if {one.get("result") for one in attempts.values()} != {"patched"}:
+            return run, list(begun.values())
     raise AssertionError("numbers do not end")
 
 

@@ -242,11 +242,13 @@ def test_a_report_is_no_attempt(tmp_path):
 def attempt(tmp_path):
     """Adds what an attempt has left, if any; tells which run is the next one then."""
 
-    def add(run="", host="", result="", started="2026-11-25T20:00:00Z", now="2026-11-25T21:00:00Z"):
+    def add(run="", host="", result="", started="2026-11-25T20:00:00Z", now="2026-11-25T21:00:00Z", scope="all"):
         if run:
             (tmp_path / run).mkdir(exist_ok=True)
-            (tmp_path / run / f"{host}.json").write_text(json.dumps({"result": result, "started": started}))
-        return run_of_day(str(tmp_path), now, ["a", "b"])
+            (tmp_path / run / f"{host}.json").write_text(
+                json.dumps({"result": result, "started": started, "asked": scope})
+            )
+        return run_of_day(str(tmp_path), now, ["a", "b"], {"a": "all"})
 
     return add
 
@@ -257,6 +259,14 @@ def test_a_day_has_another_run_once_all_hosts_were_patched_in_the_last_one(attem
     assert attempt("2026-11-25", "b", "begun") == "2026-11-25", "b was lost, and its evidence with it"
     assert attempt("2026-11-25", "b", "patched") == "2026-11-25-2", "what is pending now would wait until tomorrow"
     assert attempt("2026-11-25-2", "a", "failed") == "2026-11-25-2"
+
+
+def test_a_day_has_another_run_where_the_last_one_was_asked_for_something_else(attempt):
+    assert attempt("2026-11-25", "a", "patched", scope="named") == "2026-11-25-2"
+    assert attempt("2026-11-25-2", "a", "patched") == "2026-11-25-2", "b is not patched yet"
+    assert attempt("2026-11-25-2", "b", "failed", scope="named") == "2026-11-25-2", (
+        "b is lost, and not asked for anything"
+    )
 
 
 def test_a_run_goes_on_past_midnight_and_is_not_taken_up_by_that_of_the_next_evening(attempt):
