@@ -92,7 +92,10 @@ def test_a_machine_that_cannot_even_be_looked_at_has_failed_and_says_why(patch, 
 
 def test_each_machine_that_fails_leaves_evidence_where_the_operator_takes_any_error_for_fatal(patch):
     """One after the other: the second is not fit, which is looked at last."""
-    hosts = {"first": {"patching_after_tasks": ["/no/such/tasks.yml"]}, "second": {"patching_free": {"/": 1e12}}}
+    hosts = {
+        "first": {"patching_after_tasks": ["/no/such/tasks.yml"]},
+        "second": {"patching_free": {"/": 1e12}, "patching_before_tasks": ["kubernetes_drain.yml"]},
+    }
     prefers = {"ANSIBLE_ANY_ERRORS_FATAL": "true"}
     done, left = patch(hosts, environment=prefers, patching_batches=2, patching_report_only=True)
     assert done.returncode == 2, done.stdout + done.stderr
@@ -113,9 +116,11 @@ def test_the_checks_of_every_machine_of_a_batch_are_made_before_the_next_one(pat
     assert "r/next" not in left, done.stdout
 
 
-def test_a_machine_that_an_earlier_play_has_lost_stops_the_rollout_and_is_told(patch):
+def test_a_machine_that_an_earlier_play_has_lost_stops_the_rollout_and_is_told(patch, tmp_path):
     before = {"hosts": "all", "gather_facts": False, "tasks": [{"ansible.builtin.ping": {}}]}
-    gone = {"ansible_connection": "ssh", "ansible_ssh_executable": "/bin/false"}
+    (tmp_path / "ssh").write_text("#!/bin/sh\nexit 255\n")
+    (tmp_path / "ssh").chmod(0o755)
+    gone = {"ansible_connection": "ssh", "ansible_ssh_executable": str(tmp_path / "ssh")}
     done, left = patch({"gone": gone, "web1": {}, "web2": {}}, plays=[before, *PATCH])
     assert done.returncode != 0 and "Not patched: gone" in done.stdout, done.stdout + done.stderr
     assert {run: one["result"] for run, one in left.items()} == {"r/gone": "unreached"}
@@ -133,3 +138,9 @@ def test_who_was_patched_for_some_packages_is_not_passed_over_by_a_run_for_all(p
     done, left = patch({"web1": {}})
     assert done.returncode == 2 and "blackout" in left["r/web1"]["fault"], done.stdout + done.stderr
     assert left["r/web1"]["asked"] == ALL
+
+
+def test_a_run_whose_name_is_the_time_keeps_it(patch):
+    done, left = patch({"web1": {}}, plays=[{**PATCH[0], "vars": {"patching_run": "at{{ now(fmt='%H%M%S') }}"}}])
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert [one["result"] for one in left.values()] == ["failed"], left.keys()
