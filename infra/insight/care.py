@@ -24,11 +24,11 @@ def machines(estate: Estate, stack: Stack | None, evidence: Evidence, now: datet
     """Each deployed machine with what is known of its care; what is not known is None."""
     if estate.origin == "planned":
         return []
-    built = {name: _time(manifest, "built") for name, manifest in _manifests(stack)}
+    built = {image: _time(manifest, "built") for _, image, manifest in _manifests(stack)}
     rows = []
     for machine in estate.machines:
         # An image is built of packages of its day, so a machine that was never patched is as old as its image.
-        patched, image = evidence.patched.get(machine.name), built.get(machine.image.rpartition("-")[0])
+        patched, image = evidence.patched.get(machine.name), built.get(machine.image)
         latest = max(filter(None, [patched, image]), default=None)
         rows.append(
             {
@@ -102,11 +102,10 @@ def _of_inventory(stack: Stack | None) -> Iterable[Mapping[str, Any]]:
 
 
 def images(stack: Stack | None, now: datetime) -> list[dict[str, Any]]:
-    """Age and expiry of the golden images in the stack, from the manifests beside them, and who runs on them."""
-    # On AWS a stack has no golden image of its own; its pipelines keep them.
-    started_from = {n: facts.get("image", "") for n, facts in stack.outputs["machines"].items()} if stack else {}
+    """Age and expiry of the golden images that the stack's machines run on, from the manifests beside them."""
+    started_from = _started_from(stack)
     rows = []
-    for name, known in _manifests(stack):
+    for name, image, known in _manifests(stack):
         built, expires = _time(known, "built"), _time(known, "expires")
         left = (expires - now).days if expires else None
         rows.append(
@@ -118,18 +117,27 @@ def images(stack: Stack | None, now: datetime) -> list[dict[str, Any]]:
                 "days_left": left,
                 "state": "unknown" if left is None else _state(left, IMAGE_SOON_DAYS),
                 "packages": len(known.get("packages", ())),
-                "machines": sorted(m for m, image in started_from.items() if image.rpartition("-")[0] == name),
+                "machines": sorted(machine for machine, its in started_from.items() if its == image),
             }
         )
     return rows
 
 
-def _manifests(stack: Stack | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _started_from(stack: Stack | None) -> dict[str, str]:
+    return {name: facts.get("image", "") for name, facts in stack.outputs["machines"].items()} if stack else {}
+
+
+def _manifests(stack: Stack | None) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Of each golden image in the stack its name, and what machines run on: each generation, and its manifest."""
+    # On AWS a stack has no golden image of its own; its pipelines keep them.
     for resource in stack.resources if stack else ():
         path = (resource.get("outputs") or {}).get("path")
         if resource["type"].endswith(":GoldenImage") and path:
-            manifest = Path(path) / "manifest.json"
-            yield resource["outputs"]["name"], json.loads(manifest.read_text()) if manifest.is_file() else {}
+            name = resource["outputs"]["name"]
+            used = {image for image in _started_from(stack).values() if image.rpartition("-")[0] == name}
+            for image in sorted(used or {Path(path).name}):
+                manifest = Path(path).with_name(image) / "manifest.json"
+                yield name, image, json.loads(manifest.read_text()) if manifest.is_file() else {}
 
 
 def _time(known: Mapping[str, Any], key: str) -> datetime | None:

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
-from infra.insight import report
+from infra.insight import care, report
 from infra.insight.deployed import deployed
 from infra.insight.drawing import drawings
 from infra.insight.evidence import Evidence, read_evidence
@@ -368,6 +368,17 @@ def test_the_page_of_a_stack_shows_what_runs_out_and_what_differs(plan, tmp_path
     ledger = next(r for r in data["blast_radius"] if r["workload"] == "ledger")
     assert (ledger["behind_real_walls"], ledger["bought"]) == ([], [])
     assert ledger["bought_behind_real_walls"] == ["web", "worker"], "what a real VM would spare"
+
+
+def test_a_machine_on_an_expired_image_is_told_also_where_new_ones_start_from_a_fresh_one(tmp_path):
+    machines = {"ledger-0": {"image": "debian-13-33"}, "ledger-1": {"image": "debian-13-33.2"}}
+    for facts, expires in zip(machines.values(), ("2026-11-20", "2026-12-23"), strict=True):
+        (tmp_path / facts["image"]).mkdir()
+        manifest = json.dumps({"expires": f"{expires}T00:00:00+00:00"})
+        (tmp_path / facts["image"] / "manifest.json").write_text(manifest)
+    golden = resource("GoldenImage", "debian-13", outputs={"name": "debian-13", "path": str(tmp_path / "debian-13-33")})
+    rows = care.images(Stack("local", {"machines": machines}, [golden], kubeconfig=""), NOW)
+    assert [(row["state"], row["machines"]) for row in rows] == [("expired", ["ledger-0"]), ("current", ["ledger-1"])]
 
 
 def test_the_page_says_first_what_is_wrong_then_what_is_late_then_what_nobody_knows(plan, tmp_path):

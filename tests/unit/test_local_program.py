@@ -29,7 +29,8 @@ class Recorder(mocks.Mocks):
             assert args.name not in self.inputs, f"two resources are called {args.name}"
             self.inputs[args.name] = args.inputs
         programs = {"references": dict.fromkeys(args.inputs.get("programs", ()), "image"), "archives": []}
-        return args.name, args.inputs | {"owner": "1", "instance_id": "1", "value": args.name} | programs
+        machine = {"instance_id": "1", "started_from": "image"}
+        return args.name, args.inputs | machine | {"owner": "1", "value": args.name} | programs
 
     def call(self, args):
         return {}

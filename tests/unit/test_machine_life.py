@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from infra.machines import qemu, seed, snapshot, supervisor
+from infra.machines.config import MachineConfig
 from infra.machines.qemu import QemuDriver
 from infra.machines.state import State
 from infra.targets.local import machine
@@ -151,6 +152,16 @@ def test_a_machine_whose_snapshot_was_killed_runs_again_with_the_next_up(vm, sta
     assert not machine.is_intact(outputs)
     machine.update(outputs, outputs)
     assert not standing.still and machine.is_intact(outputs)
+
+
+def test_a_machine_that_runs_keeps_the_generation_of_its_image(vm, standing, monkeypatch):
+    monkeypatch.setattr(machine, "start", lambda *_: None)
+    monkeypatch.setattr(machine, "_host_key", lambda _: "")
+    monkeypatch.setattr(supervisor, "signal_supervisor", lambda *_: None)
+    platform_data.machine("qemu", image="/image.2").write(vm)
+    inputs = vars(platform_data.machine("qemu", image="/image")) | {"data_disk_size": 0}
+    assert machine.update(inputs, inputs)["started_from"] == "/image.2"
+    assert MachineConfig.read(vm).image == "/image.2"
 
 
 def test_up_waits_for_a_snapshot_that_is_being_taken(vm, standing, monkeypatch):

@@ -2,6 +2,8 @@
 
 Images are kept in the cache beside the compiled programs, named by the digest of what they are made
 from; each attempt to build one has a directory of its own aside, which is renamed when it is whole.
+One that has expired or was deprecated is built anew as its next generation. That changes no input of a machine, so that
+those that run stay as they are and new ones start from it.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ class GoldenImage(Resource, module="local", name="GoldenImage"):
 
     Attributes:
         digest: names the image; machines are replaced when it changes.
-        path: directory with `root/` and `manifest.json`.
+        path: directory of its first generation; the others are beside it (see infra.machines.images).
     """
 
     digest: pulumi.Output[str]
@@ -79,22 +81,22 @@ def delete(outputs: Values) -> None:
 
 
 def is_intact(outputs: Values) -> bool:
-    return (Path(outputs["path"]) / "manifest.json").exists()
+    return images.newest(Path(outputs["path"])) is not None
 
 
-def build(name: str, release: str, roles: Sequence[str], destination: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        images.touch(destination)
-        return
-    with only_builder(destination.parent, name, print):
-        if destination.is_dir():
-            return
+def build(name: str, release: str, roles: Sequence[str], image: Path) -> Path:
+    """The generation of the image that new machines start from, made now if none is good."""
+    if found := _ready(image):
+        return found
+    with only_builder(image.parent, name, print):
+        if found := _ready(image):
+            return found
         # Exactly this name's: `debian-13-*` would also be somebody else's `debian-13-postgresql-…`.
-        for leftover in destination.parent.glob(f"{name}-{'?' * 16}.*building"):
+        for leftover in image.parent.glob(f"{name}-{'?' * 16}.*building"):
             # A build goes on by itself where only its parent was killed. What it still writes goes the next time.
             processes.end(processes.with_argument(str(leftover)))
             shutil.rmtree(leftover, ignore_errors=True)
-        unfinished = destination.with_name(f"{destination.name}.{secrets.token_hex(4)}.building")
+        unfinished = image.with_name(f"{image.name}.{secrets.token_hex(4)}.building")
         unfinished.mkdir()
         command = [
             sys.executable,
@@ -107,8 +109,18 @@ def build(name: str, release: str, roles: Sequence[str], destination: Path) -> N
             *roles,
         ]
         run_streaming(command, cwd=PROJECT)
-        unfinished.rename(destination)
-    _remove_unneeded(name, destination.parent)
+        built = unfinished.rename(images.next_generation(image))
+    _remove_unneeded(name, image.parent)
+    return built
+
+
+def _ready(image: Path) -> Path | None:
+    """The good generation, kept for whoever is about to start from it."""
+    with contextlib.suppress(FileNotFoundError):
+        if found := images.newest(image):
+            images.touch(found)
+            return found
+    return None
 
 
 def _remove_unneeded(name: str, directory: Path) -> None:

@@ -37,6 +37,7 @@ class Machine(Resource, module="local", name="Machine"):
     Attributes:
         instance_id: another one means a fresh root: whatever configured it has to run again.
         host_key: the public SSH host key.
+        started_from: the generation of the image that was the newest when the machine was made.
     """
 
     workload: pulumi.Output[str]
@@ -45,9 +46,10 @@ class Machine(Resource, module="local", name="Machine"):
     address: pulumi.Output[str]
     instance_id: pulumi.Output[str]
     host_key: pulumi.Output[str]
+    started_from: pulumi.Output[str]
 
     def __init__(self, name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None = None) -> None:
-        declared = {"instance_id": None, "host_key": None}
+        declared = {"instance_id": None, "host_key": None, "started_from": None}
         super().__init__(ModuleProvider(__name__), name, {"name": name} | dict(inputs) | declared, opts)
 
 
@@ -57,7 +59,7 @@ def facts(machine: Machine) -> dict[str, pulumi.Output[Any]]:
         "workload": machine.workload,
         "driver": machine.driver,
         "address": machine.address.apply(lambda address: address.partition("/")[0]),
-        "image": machine.image.apply(lambda image: Path(image).name),
+        "image": machine.started_from.apply(lambda image: Path(image).name),
         "shares_host_kernel": machine.driver.apply(lambda driver: driver == "nspawn"),
     }
 
@@ -66,13 +68,13 @@ def create(inputs: Values) -> Values:
     directory = state().machine(inputs["name"])
     _remove(inputs["name"])
     directory.mkdir(parents=True, mode=0o700)
-    config = _config(inputs, instance_id=uuid.uuid4().hex)
-    images.claim(Path(config.image), directory, config.scope)
+    image = images.claim(Path(inputs["image"]), directory, _scope(inputs["name"]))
+    config = _config(inputs, uuid.uuid4().hex, str(image))
     host_key = prepare_seed(config, directory, inputs["authorized_key"])
     write_atomically(known_hosts(state(), config.name), f"{_address(config)} {host_key}\n")
     config.write(directory)
     start(config, directory)
-    return {"instance_id": config.instance_id, "host_key": host_key}
+    return {"instance_id": config.instance_id, "host_key": host_key, "started_from": config.image}
 
 
 def update(inputs: Values, old: Values) -> Values:
@@ -80,7 +82,8 @@ def update(inputs: Values, old: Values) -> Values:
     directory = state().machine(inputs["name"])
     if not (directory / FILE).exists() or (directory / "seed").exists():
         return create(inputs)
-    config = _config(inputs, MachineConfig.read(directory).instance_id)
+    made = MachineConfig.read(directory)
+    config = _config(inputs, made.instance_id, made.image)
     # A file system takes what its disk has grown by when it is not mounted.
     needs_restart = ("data_disk_size", *(("memory", "cpu") if config.driver == "qemu" else ()))
     must_restart = any(inputs[value] != old.get(value) for value in needs_restart)
@@ -93,7 +96,7 @@ def update(inputs: Values, old: Values) -> Values:
         supervisor.signal_supervisor(directory, signal.SIGHUP)
     start(config, directory)
     # From the disk, not from the state: an `up` that was killed may have made the machine anew without telling.
-    return {"instance_id": config.instance_id, "host_key": _host_key(config)}
+    return {"instance_id": config.instance_id, "host_key": _host_key(config), "started_from": config.image}
 
 
 def delete(outputs: Values) -> None:
@@ -158,13 +161,13 @@ def _scope(name: str) -> str:
     return f"{state().bridge}-{name}"
 
 
-def _config(inputs: Values, instance_id: str) -> MachineConfig:
+def _config(inputs: Values, instance_id: str, image: str) -> MachineConfig:
     return MachineConfig(
         name=inputs["name"],
         instance_id=instance_id,
         scope=_scope(inputs["name"]),
         driver=inputs["driver"],
-        image=inputs["image"],
+        image=image,
         bridge=inputs["bridge"],
         address=inputs["address"],
         gateway=inputs["gateway"],

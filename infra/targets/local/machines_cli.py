@@ -91,8 +91,7 @@ def inputs(wanted: Wanted, bridge: dict[str, str], address: str, authorized_key:
 
 def golden(wanted: Wanted) -> Path:
     image = golden_image.image_directory(wanted.title, golden_image.image_digest(wanted.release, wanted.roles))
-    golden_image.build(wanted.title, wanted.release, wanted.roles, image)
-    return image
+    return golden_image.build(wanted.title, wanted.release, wanted.roles, image)
 
 
 def down(directory: Path) -> None:

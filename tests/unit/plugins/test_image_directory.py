@@ -24,12 +24,15 @@ class Directory:
         path = self.path / image
         path.mkdir()
         (path / "root").mkdir()
+        self.expire(image, days_left)
+        self.age(image, age)
+        return path
+
+    def expire(self, image, days_left):
         expires = NOW + datetime.timedelta(days=days_left)
         manifest = {"name": image.rpartition("-")[0], "release": "debian-13"}
         manifest |= {"built": (expires - datetime.timedelta(days=30)).isoformat(), "expires": expires.isoformat()}
-        (path / "manifest.json").write_text(json.dumps(manifest))
-        self.age(image, age)
-        return path
+        (self.path / image / "manifest.json").write_text(json.dumps(manifest))
 
     def age(self, image, hours):
         then = NOW.timestamp() - hours * 3600
@@ -310,9 +313,10 @@ def test_an_image_that_went_meanwhile_gives_no_machine(images):
 
 
 def test_machines_on_an_expired_image_are_reported(images):
-    images.add("base-1", days_left=-3)
+    images.add("base-1")
     images.add("base-2")
     images.machine("base-1", "hp-1-ledger-0")
+    images.expire("base-1", days_left=-3)
     images.machine("base-2", "hp-1-web-0")
     found = images.do()
     assert [(one["machine"], one["image"]) for one in found["machines_on_expired_images"]] == [
