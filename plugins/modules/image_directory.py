@@ -17,7 +17,7 @@ description:
     at the image.
   - Changes happen under a lock of the directory; a deletion that was killed is finished by the next one.
   - A directory whose name ends with C(.building) is no image yet. One whose manifest cannot be read is left out, with a
-    warning.
+    warning; it can only be deleted.
 options:
   directory:
     description: Where the images are.
@@ -152,6 +152,8 @@ class Images:
         with contextlib.suppress(FileNotFoundError), open(os.path.join(path, DEPRECATED)) as file:
             deprecated = json.load(file)["reason"]
         name, image = manifest["name"], os.path.basename(path)
+        if "/" in str(name):
+            raise ValueError(f"no link can be named after {name}")
         stages = [stage for stage in ("current", "previous") if self.staged(name, stage) == image]
         return {
             "image": image,
@@ -177,13 +179,24 @@ class Images:
             return os.readlink(self.link(name, stage))
         return None
 
+    def links_to(self, image, stage):
+        """The links by which the image is in a stage, whatever its manifest says."""
+        links = glob.glob(os.path.join(glob.escape(self.directory), f"*.{stage}"))
+        return [link for link in links if os.path.islink(link) and os.readlink(link) == image]
+
+    def known(self, image):
+        if image not in self.all and image not in self.broken:
+            there = ", ".join(sorted([*self.all, *self.broken])) or "none"
+            raise Refused(f"there is no image {image} in {self.directory}; there are {there}")
+
     def one(self, image):
-        if image not in self.all:
-            raise Refused(f"there is no image {image} in {self.directory}")
+        self.known(image)
+        if image in self.broken:
+            raise Refused(f"the manifest of {image} cannot be read: {self.broken[image]}")
         return self.all[image]
 
     def in_use(self, image):
-        return bool(self.all[image]["users"]) or mounted(os.path.realpath(self.path(image)))
+        return bool(users(self.path(image))) or mounted(os.path.realpath(self.path(image)))
 
     def expired_machines(self):
         return [
@@ -258,27 +271,27 @@ def deprecate(images, image, reason, check):
 
 
 def check_deletable(images, image):
-    one = images.one(image)
-    if one["stage"] == "current":
+    images.known(image)
+    if images.links_to(image, "current"):
         raise Refused(f"{image} is the current one; promote another one first")
     if images.in_use(image):
-        machines = ", ".join(one["users"]) or "a mount"
+        machines = ", ".join(users(images.path(image))) or "a mount"
         raise Refused(f"{image} is in use by {machines}")
 
 
 def remove(images, image):
-    one = images.all.pop(image)
-    if one["stage"] == "previous":
-        os.unlink(images.link(one["name"], "previous"))
+    for link in images.links_to(image, "previous"):
+        os.unlink(link)
     # Nobody starts from half an image: it loses its name first.
     gone = images.path(image) + GONE
     os.rename(images.path(image), gone)
     shutil.rmtree(gone)
 
 
-def finish_removals(directory):
-    for leftover in glob.glob(os.path.join(glob.escape(directory), f"*{GONE}")):
-        shutil.rmtree(leftover)
+def half_removed(directory):
+    """What a deletion that was killed has left, by the names that the images had."""
+    leftovers = glob.glob(os.path.join(glob.escape(directory), f"*{GONE}"))
+    return [os.path.basename(leftover).removesuffix(GONE) for leftover in leftovers]
 
 
 @contextlib.contextmanager
@@ -303,17 +316,18 @@ def act(images, parameters, check):
         return promote(images, image, check), []
     if action == "deprecate":
         return deprecate(images, image, parameters["reason"], check), []
-    doomed = []
-    if action == "delete" and image in images.all:
+    begun, doomed = half_removed(images.directory), []
+    if action == "delete" and (image not in begun or os.path.isdir(images.path(image))):
         check_deletable(images, image)
         doomed = [image]
     elif action == "prune":
         doomed = images.unneeded(parameters["keep"], parameters["unused_hours"])
     if not check:
-        finish_removals(images.directory)
+        for one in begun:
+            shutil.rmtree(images.path(one) + GONE)
         for one in doomed:
             remove(images, one)
-    return bool(doomed), doomed
+    return bool(begun + doomed), begun + doomed
 
 
 def main():

@@ -47,6 +47,16 @@ def test_entry_points_are_named_as_their_specification_is():
     assert unchecked == set()
 
 
+def make_image(variables, tmp_path):
+    """Run the playbook for a host that nobody reaches."""
+    given = {"golden_image_name": "base", "golden_image_release": "debian-13", **variables}
+    nobody = {"ansible_ssh_executable": "/bin/false"}
+    (tmp_path / "inventory.yml").write_text(json.dumps({"all": {"hosts": {"image": nobody}}}))
+    command = [Path(sys.executable).parent / "ansible-playbook", "--inventory", tmp_path / "inventory.yml"]
+    command += ["--extra-vars", json.dumps(given), "playbooks/golden_image.yml"]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+
+
 @pytest.mark.parametrize(
     ("variables", "told"),
     [
@@ -55,14 +65,15 @@ def test_entry_points_are_named_as_their_specification_is():
     ],
 )
 def test_the_golden_image_playbook_refuses_a_wrong_value_before_it_looks_at_the_root(variables, told, tmp_path):
-    given = {"golden_image_name": "base", "golden_image_release": "debian-13", **variables}
-    nobody = {"ansible_ssh_executable": "/bin/false"}
-    (tmp_path / "inventory.yml").write_text(json.dumps({"all": {"hosts": {"image": nobody}}}))
-    command = [Path(sys.executable).parent / "ansible-playbook", "--inventory", tmp_path / "inventory.yml"]
-    command += ["--extra-vars", json.dumps(given), "playbooks/golden_image.yml"]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    done = make_image(variables, tmp_path)
     assert done.returncode == 2 and "argument_errors" in done.stdout, done.stdout + done.stderr
     assert told in done.stdout.partition("argument_errors")[2].partition("argument_spec_data")[0]
+
+
+def test_the_golden_image_playbook_refuses_a_name_that_no_file_can_have(tmp_path):
+    done = make_image({"golden_image_name": "team/base"}, tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert '"msg": "golden_image_name is team/base; it names files, so it has no slash."' in done.stdout
 
 
 @pytest.mark.parametrize("role", sorted(role for role, entries in ENTRIES.items() if "install" in entries))

@@ -117,7 +117,16 @@ def test_an_image_in_use_is_not_deleted_until_its_machine_is_gone(images, failur
     claims.release(machine, "hp-1-ledger-0")
     assert images.do("delete", "base-1")["removed"] == ["base-1"]
     assert not (images.path / "base-1").exists()
-    assert not images.do("delete", "base-1")["changed"]
+
+
+def test_the_name_of_no_image_is_refused_with_those_that_there_are(images, failure):
+    with pytest.raises(failure, match=r"there is no image base-1 in .*; there are none"):
+        images.do("delete", "base-1")
+    images.add("base-1")
+    (images.add("base-3") / "manifest.json").write_text("{")
+    for action in ("delete", "promote", "deprecate"):
+        with pytest.raises(failure, match=r"there is no image base-2 in .*; there are base-1, base-3"):
+            images.do(action, "base-2")
 
 
 def test_a_machine_whose_directory_was_removed_or_has_another_image_uses_the_old_one_no_more(images):
@@ -195,9 +204,13 @@ def test_what_is_being_built_is_no_image(images, failure):
 
 
 @pytest.mark.parametrize(
-    "manifest", ["", "{", "[]", "{}", '{"name": "a", "release": "debian-13", "built": "", "expires": "soon"}']
+    "manifest",
+    [
+        *("", "{", "[]", "{}", '{"name": "a", "release": "debian-13", "built": "", "expires": "soon"}'),
+        '{"name": "team/a", "release": "debian-13", "built": "", "expires": "2126-11-30T00:00:00+00:00"}',
+    ],
 )
-def test_an_image_with_a_broken_manifest_is_left_out_with_a_warning(images, manifest, monkeypatch):
+def test_an_image_with_a_broken_manifest_is_left_out_with_a_warning(images, manifest, monkeypatch, failure):
     warnings = []
     monkeypatch.setattr(image_directory.AnsibleModule, "warn", lambda _, text: warnings.append(text))
     images.add("a-1")
@@ -206,6 +219,28 @@ def test_an_image_with_a_broken_manifest_is_left_out_with_a_warning(images, mani
     assert images.stages() == {"a-1": "current"}
     assert len(warnings) == 2
     assert all(text.startswith("a-2 is left out, since its manifest cannot be read: ") for text in warnings)
+    with pytest.raises(failure, match="the manifest of a-2 cannot be read: "):
+        images.do("promote", "a-2")
+
+
+def test_an_image_with_a_broken_manifest_is_deleted_unless_it_is_current_or_in_use(images, failure):
+    for image in ("a-1", "a-2", "a-3"):
+        images.add(image)
+    machine = images.machine("a-3")
+    for image in ("a-1", "a-2"):
+        images.do("promote", image)
+    for image in ("a-1", "a-2", "a-3"):
+        (images.path / image / "manifest.json").write_text('{"name": "a-')
+    with pytest.raises(failure, match="a-2 is the current one"):
+        images.do("delete", "a-2")
+    with pytest.raises(failure, match="a-3 is in use by hp-1-ledger-0"):
+        images.do("delete", "a-3")
+    claims.release(machine, "hp-1-ledger-0")
+    told = images.call(image_directory, check=True, directory=str(images.path), action="delete", image="a-3")
+    assert told["removed"] == ["a-3"] and (images.path / "a-3").is_dir()
+    for image in ("a-1", "a-3"):
+        assert images.do("delete", image)["removed"] == [image]
+    assert sorted(path.name for path in images.path.iterdir()) == [claims.LOCK, "a-2", "a.current"]
 
 
 def test_a_directory_that_is_not_there_is_told_with_the_name_of_the_variable(call, tmp_path, failure):
@@ -287,11 +322,15 @@ def test_check_mode_tells_and_changes_nothing(images):
     assert images.stages() == {"base-1": "candidate"}
 
 
-def test_a_deletion_that_was_killed_is_finished(images):
+@pytest.mark.parametrize("action", [{"action": "prune"}, {"action": "delete", "image": "base-1"}])
+def test_a_deletion_that_was_killed_is_finished(images, action):
     images.add("base-1")
     (images.path / "base-1").rename(images.path / "base-1.removing")
     assert images.stages() == {}
-    images.do("prune")
+    told = images.call(image_directory, check=True, directory=str(images.path), **action)
+    assert told["removed"] == ["base-1"] and (images.path / "base-1.removing").is_dir()
+    told = images.do(**action)
+    assert told["changed"] and told["removed"] == ["base-1"]
     assert not (images.path / "base-1.removing").exists()
 
 
