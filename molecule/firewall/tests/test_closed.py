@@ -37,7 +37,7 @@ print(json.dumps(answers))
 
 
 def machine(name):
-    return testinfra.get_host(f"ansible://{name}?force_ansible=True", ansible_inventory=str(INVENTORY))
+    return testinfra.get_host(f"ansible://{name}", ansible_inventory=str(INVENTORY))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -14,7 +14,7 @@ OTHER = {"trixie": "bookworm", "bookworm": "trixie"}
 
 
 def machine(name):
-    return testinfra.get_host(f"ansible://{name}?force_ansible=True", ansible_inventory=str(INVENTORY))
+    return testinfra.get_host(f"ansible://{name}", ansible_inventory=str(INVENTORY))
 
 
 @pytest.fixture(params=sorted(OTHER))
