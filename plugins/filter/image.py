@@ -118,7 +118,8 @@ def hygiene_lines(patterns: list[str]) -> str:
     Args:
         patterns: shell patterns, as image_seal takes them.
     """
-    return f"^[a-z_]+: ({'|'.join(_SPECIAL.sub(_regular, pattern) for pattern in patterns)})([/: ]|$)"
+    paths = [re.sub("^~root/", "/root/", pattern) for pattern in patterns]
+    return f"^[a-z_]+: ({'|'.join(_SPECIAL.sub(_regular, path) for path in paths)})([/: ]|$)"
 
 
 def _regular(special: re.Match[str]) -> str:

@@ -72,6 +72,16 @@ def test_old_images_are_deprecated_then_disabled_then_deleted(deployed):
     assert kept == {"DEPRECATE": None, "DISABLE": None, "DELETE": 3}, "only what is deleted can be held back by number"
 
 
+def test_an_image_says_of_itself_that_it_expires_when_it_is_deprecated(deployed):
+    (policy,) = deployed.of("imagebuilder/lifecyclePolicy")
+    (age,) = [d["filter"]["value"] for d in policy.props["policyDetails"] if d["action"]["type"] == "DEPRECATE"]
+    builds = [c.props["data"] for c in deployed.of("imagebuilder/component") if "golden_image.yml" in c.props["data"]]
+    assert builds
+    for build in builds:
+        assert re.search(rf"HYBRID_LIFETIME={int(age)}\b", build)
+        assert "golden_image_lifetime_days=$HYBRID_LIFETIME" in build
+
+
 def test_old_images_are_those_of_our_recipes_in_any_version(deployed):
     """A recipe's version changes with every edit of a build script; and tags would select what others built, too."""
     (policy,) = deployed.of("imagebuilder/lifecyclePolicy")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import testinfra
 
 from infra.machines.state import PROJECT
-from infra.targets.local.image_root import connection
+from infra.targets.local.image_root import connection, run_directory
 from tests.image.conftest import HYGIENE, RELEASE, root_host, unclean
 
 RULES = re.search(r"^for rule in (.*?); do", HYGIENE, re.MULTILINE | re.DOTALL)[1].replace("\\", "").split()
@@ -48,7 +49,9 @@ LEFT = [
     (f"mkdir -p {HOME}/.ssh; echo ssh-ed25519 AAAA >{HOME}/.ssh/authorized_keys",
      f"access: {HOME}/.ssh/authorized_keys"),
     ("touch /usr/sbin/policy-rc.d", "build_leftovers: /usr/sbin/policy-rc.d"),
-    ("echo nameserver 192.0.2.1 >/etc/resolv.conf", "build_leftovers: /etc/resolv.conf:nameserver 192.0.2.1"),
+    ("rm /etc/resolv.conf; echo nameserver 192.0.2.1 >/etc/resolv.conf", "build_leftovers: /etc/resolv.conf:nameserver 192.0.2.1"),
+    ("echo nameserver 192.0.2.1 >/etc/.resolv.conf.systemd-resolved.bak",
+     "build_leftovers: /etc/.resolv.conf.systemd-resolved.bak"),
     *((f"mkdir -p {home}/{directory}/tmp", f"build_leftovers: {home}/{directory}")
       for home in (HOME, "/home/ann") for directory in (".ansible", ".cache")),
     ("touch /etc/shadow-", "build_leftovers: /etc/shadow-"),
@@ -124,9 +127,9 @@ def test_an_image_without_a_machine_id_file_is_refused(copy_of):
 def seal(tmp_path):
     """Seals a root by a play as in the role's README, so with nothing set that the role needs."""
 
-    def run(root: Path, *options: str, **variables: Any) -> subprocess.CompletedProcess[str]:
+    def run(root: Path, *options: str, steps: str = "seal", **variables: Any) -> subprocess.CompletedProcess[str]:
         given = {"golden_image_name": "left", "golden_image_release": RELEASE, **variables}
-        role = {"name": "hybrid.platform.golden_image", "tasks_from": "seal"}
+        role = {"name": "hybrid.platform.golden_image", "tasks_from": steps}
         play = {"hosts": "all", "gather_facts": True, "tasks": [{"ansible.builtin.import_role": role}]}
         (tmp_path / "play.yml").write_text(json.dumps([play]))
         (tmp_path / "inventory.yml").write_text(json.dumps({"all": {"hosts": {"left": connection(root)}}}))
@@ -181,6 +184,28 @@ def test_a_check_writes_nothing_beside_the_image_and_a_build_all_of_it(copy_of, 
         "manifest.cdx.json",
         "manifest.cves.json",
     }
+
+
+def test_a_check_of_a_sealed_image_leaves_it_sealed(copy_of, seal):
+    """It fetches apt's lists, to say what would be installed."""
+    host = root_host(root := copy_of("sealed"))
+    lent = run_directory(root) / "systemd/resolve/stub-resolv.conf"
+    lent.parent.mkdir(parents=True)
+    shutil.copyfile("/etc/resolv.conf", lent)
+    checked = seal(root, "--check", steps="main")
+    assert checked.returncode == 0 and "changed=0" in checked.stdout, checked.stdout
+    assert unclean(host, "sealed") == set()
+    assert host.check_output("date --reference=/var/lib/apt/lists +%Y") == "1970"
+
+
+def test_a_machine_that_is_told_name_servers_by_dhcp_finds_names(copy_of, seal):
+    """Also after the builder lent the root its own list once more."""
+    host = root_host(root := copy_of("names"))
+    assert host.check_output("systemctl is-enabled systemd-resolved.service") == "enabled"
+    for lend in ("true", "rm /etc/resolv.conf; echo nameserver 192.0.2.1 >/etc/resolv.conf"):
+        host.check_output(lend)
+        assert seal(root).returncode == 0
+        assert host.check_output("readlink /etc/resolv.conf") == "../run/systemd/resolve/stub-resolv.conf"
 
 
 def test_a_machine_may_have_its_own_things_but_none_of_the_image(copy_of):

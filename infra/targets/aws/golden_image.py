@@ -157,6 +157,7 @@ class GoldenImages(pulumi.ComponentResource):
             "packages": args.bundle.packages_url,
             "name": name,
             "release": os,
+            "lifetime": str(LIFETIME["DEPRECATE"]),
             "member": "",
         }
         build, test = (

@@ -102,6 +102,7 @@ build_leftovers() {
         /run/*) ;;
         *) grep -H '^nameserver' /etc/resolv.conf 2>/dev/null ;;
         esac
+        files /etc -- -maxdepth 1 -name '.resolv.conf.*'
         # Nothing can start in a chroot, and on a machine everything must.
         files /usr/sbin/policy-rc.d -- -name policy-rc.d
     elif [ -e /usr/sbin/policy-rc.d ]; then

@@ -63,6 +63,7 @@ def test_an_image_that_is_sealed_again_is_as_old_as_it_was(manifest):
     ("kept", "told", "left"),
     [
         ("/root/.ssh/*", ["access: /root/.ssh/authorized_keys"], ["access: /root/.ssh2/authorized_keys"]),
+        ("~root/.ssh/*", ["access: /root/.ssh/authorized_keys"], ["access: /home/~root/.ssh/authorized_keys"]),
         (
             "/etc/ssh/ssh_host_*",
             ["host_keys: /etc/ssh/ssh_host_rsa_key"],
