@@ -49,7 +49,8 @@ LEFT = [
     (f"mkdir -p {HOME}/.ssh; echo ssh-ed25519 AAAA >{HOME}/.ssh/authorized_keys",
      f"access: {HOME}/.ssh/authorized_keys"),
     ("touch /usr/sbin/policy-rc.d", "build_leftovers: /usr/sbin/policy-rc.d"),
-    ("rm /etc/resolv.conf; echo nameserver 192.0.2.1 >/etc/resolv.conf", "build_leftovers: /etc/resolv.conf:nameserver 192.0.2.1"),
+    ("rm /etc/resolv.conf; echo nameserver 192.0.2.1 >/etc/resolv.conf",
+     "build_leftovers: /etc/resolv.conf:nameserver 192.0.2.1"),
     ("echo nameserver 192.0.2.1 >/etc/.resolv.conf.systemd-resolved.bak",
      "build_leftovers: /etc/.resolv.conf.systemd-resolved.bak"),
     *((f"mkdir -p {home}/{directory}/tmp", f"build_leftovers: {home}/{directory}")
