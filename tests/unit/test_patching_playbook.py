@@ -67,6 +67,7 @@ def has_patched(directory, *hosts, asked=ALL):
             **evidence_of_nothing(host, "r"),
             "result": "patched",
             "fault": "",
+            "started": "2026-11-24T02:00:00Z",
             "asked": asked,
             "packages": {"before": {}},
         }
@@ -86,7 +87,8 @@ def test_a_rollout_stops_at_a_machine_that_failed_whatever_strategy_the_operator
 def test_a_machine_that_cannot_even_be_looked_at_has_failed_and_says_why(patch, tmp_path):
     done, left = patch({"bare": {}}, ansible_python_interpreter="/nonexistent/python")
     assert done.returncode == 2, done.stdout + done.stderr
-    assert left["bare"]["result"] == "failed" and "/nonexistent/python" in left["bare"]["fault"], left["bare"]["fault"]
+    bare = left["r/bare"]
+    assert bare["result"] == "failed" and "/nonexistent/python" in bare["fault"], bare["fault"]
     assert json.loads((tmp_path / "r/summary.json").read_text())["failed"] == ["bare"]
 
 
