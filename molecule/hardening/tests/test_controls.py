@@ -49,8 +49,9 @@ def as_user(user, command):
 
 
 def ssh(options="", command="true", user="root"):
+    """What it says is what counts; its 255 would pass for one of testinfra's own connection."""
     base = "ssh -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=10"
-    return f"{base} {options} {user}@127.0.0.1 {command}"
+    return f"{base} {options} {user}@127.0.0.1 {command} || true"
 
 
 class Come:
