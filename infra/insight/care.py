@@ -129,12 +129,13 @@ def _started_from(stack: Stack | None) -> dict[str, str]:
 
 def _manifests(stack: Stack | None) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     """Of each golden image in the stack its name, and what machines run on: each generation, and its manifest."""
+    started_from = _started_from(stack).values()
     # On AWS a stack has no golden image of its own; its pipelines keep them.
     for resource in stack.resources if stack else ():
         path = (resource.get("outputs") or {}).get("path")
         if resource["type"].endswith(":GoldenImage") and path:
             name = resource["outputs"]["name"]
-            used = {image for image in _started_from(stack).values() if image.rpartition("-")[0] == name}
+            used = {image for image in started_from if image.rpartition("-")[0] == name}
             for image in sorted(used or {Path(path).name}):
                 manifest = Path(path).with_name(image) / "manifest.json"
                 yield name, image, json.loads(manifest.read_text()) if manifest.is_file() else {}

@@ -10,6 +10,8 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from plugins.filter import image
 
+# Of root, in every image.
+HOME = "/root"
 LISTING = "zlib1g:amd64\t1:1.3+x~1-1\tamd64\tzlib\t1:1.3+x~1-1\nacl\t2.3-1+b2\tamd64\tacl\t2.3-1\n"
 
 
@@ -62,8 +64,8 @@ def test_an_image_that_is_sealed_again_is_as_old_as_it_was(manifest):
 @pytest.mark.parametrize(
     ("kept", "told", "left"),
     [
-        ("/root/.ssh/*", ["access: /root/.ssh/authorized_keys"], ["access: /root/.ssh2/authorized_keys"]),
-        ("~root/.ssh/*", ["access: /root/.ssh/authorized_keys"], ["access: /home/~root/.ssh/authorized_keys"]),
+        (f"{HOME}/.ssh/*", [f"access: {HOME}/.ssh/authorized_keys"], [f"access: {HOME}/.ssh2/authorized_keys"]),
+        ("~root/.ssh/*", [f"access: {HOME}/.ssh/authorized_keys"], ["access: /home/~root/.ssh/authorized_keys"]),
         (
             "/etc/ssh/ssh_host_*",
             ["host_keys: /etc/ssh/ssh_host_rsa_key"],

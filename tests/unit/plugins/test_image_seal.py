@@ -7,6 +7,9 @@ import pytest
 
 from plugins.modules import image_seal
 
+# Of root, in every image.
+HOME = "/root"
+
 
 def make(root):
     (root / "log").mkdir()
@@ -87,6 +90,7 @@ def test_what_is_kept_stays_with_what_is_below_and_above_it(call, tmp_path):
 
 def test_what_sealing_does_not_know_cannot_be_kept(call, tmp_path, failure):
     what = make(tmp_path)
-    with pytest.raises(failure, match=r"does not know /root/\.shh/\*, so it cannot keep that; it knows .*/machine-id"):
-        call(image_seal, **what, keep=["/root/.shh/*", *what["empty"]])
+    told = rf"does not know {HOME}/\.shh/\*, so it cannot keep that; it knows .*/machine-id"
+    with pytest.raises(failure, match=told):
+        call(image_seal, **what, keep=[f"{HOME}/.shh/*", *what["empty"]])
     assert (tmp_path / "machine-id").read_text() == "0123"
