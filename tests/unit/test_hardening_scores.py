@@ -123,3 +123,21 @@ def test_every_waiver_of_the_published_scores_holds_and_is_needed():
 def test_every_reason_against_a_suggestion_of_lynis_is_needed():
     suggested = {one for r in scores.recorded_results().values() for one in r["lynis"]["hardened"]["suggestions"]}
     assert set(scores.lynis_unheeded()) <= suggested
+
+
+def test_a_machine_that_is_lost_takes_nothing_from_the_other(measured, monkeypatch, tmp_path, capsys):
+    def measure(machine):
+        if machine.name == "debian-12-qemu":
+            raise scores.BenchmarkError("the connection was lost")
+        return {**measured, "day": "2026-11-25", "content": "content", "scanners": []}
+
+    (tmp_path / "raw" / "debian-13-nspawn").mkdir(parents=True)
+    monkeypatch.setattr(scores, "WORK", tmp_path)
+    monkeypatch.setattr(scores, "content", lambda: None)
+    monkeypatch.setattr(scores, "measure", measure)
+    monkeypatch.setattr(scores, "waivers", lambda: WAIVERS)
+    monkeypatch.setattr(scores, "recorded_results", dict)
+    monkeypatch.setattr("sys.argv", ["scores.py", "debian-12-qemu", "debian-13-nspawn"])
+    assert scores.main() == ["debian-12-qemu was not measured: the connection was lost"]
+    assert "| debian-13-nspawn | CIS level 1 server | 70.5" in capsys.readouterr().out
+    assert (tmp_path / "raw" / "debian-13-nspawn" / "summary.json").is_file()
