@@ -41,6 +41,11 @@ tickets:
   description: Whether sshd lets people in by tickets of Kerberos.
   returned: always
   type: bool
+methods:
+  description: Those of C(keyboard-interactive) and C(password) that sshd asks somebody for by C(AuthenticationMethods).
+  returned: always
+  type: list
+  elements: str
 """
 
 import contextlib
@@ -55,6 +60,7 @@ from ansible.module_utils.basic import AnsibleModule
 # A word of sudoers, with what is quoted or escaped in it.
 NAME = r'(?:"[^"]*"|\\.|[^\s,"\\])+'
 CERTIFICATES_OR_FILES = r"(TrustedUserCAKeys[ \t=]+/|AuthorizedKeysFile[ \t=]+(?!\.ssh/|none\b))"
+METHODS = ("keyboard-interactive", "password")
 NO_LOGIN = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false", "/bin/sync")
 
 
@@ -192,7 +198,8 @@ def main():
     found = find(module.params["root"])
     password_only = sorted(name for name, ways in found.items() if ways["password"] and not ways["key"])
     tickets = sshd_has(module.params["root"], "GSSAPIAuthentication[ \t=]+yes")
-    module.exit_json(changed=False, administrators=found, password_only=password_only, tickets=tickets)
+    methods = [name for name in METHODS if sshd_has(module.params["root"], rf"AuthenticationMethods\b.*\b{name}\b")]
+    module.exit_json(changed=False, administrators=found, password_only=password_only, tickets=tickets, methods=methods)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
@@ -113,6 +114,23 @@ def test_a_refusal_reads_the_users_settings_however_they_are_spelt() -> None:
         "no",
         "no",
     )
+
+
+@pytest.mark.parametrize(
+    ("methods", "said", "lost"),
+    [
+        ([], {}, []),
+        (["keyboard-interactive"], {}, ["KbdInteractiveAuthentication"]),
+        (["keyboard-interactive"], {"KBDINTERACTIVEAUTHENTICATION": "yes"}, []),
+        (["password"], {"KbdInteractiveAuthentication": "no"}, ["PasswordAuthentication"]),
+    ],
+)
+def test_a_second_factor_goes_on_unless_somebody_says_so(methods: Any, said: Any, lost: list[str]) -> None:
+    who = {"methods": methods}
+    given = {"hardening_sshd_options": said, "__hardening_administrators": who}
+    assert render("__hardening_factors_lost", **given) == lost
+    task = next(task for task in yaml.safe_load(tasks("preflight.yml")) if "more than a key" in task["name"])
+    assert task["ansible.builtin.assert"]["that"] == "__hardening_factors_lost | length == 0"
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,24 @@ def test_ways_in_that_no_file_of_a_user_shows_are_found(call, machine, settings,
     assert "ann" in found["password_only"], "whether a certificate is hers nobody can tell"
 
 
+@pytest.mark.parametrize(
+    ("methods", "asked"),
+    [
+        ("any", []),
+        ("publickey", []),
+        ("publickey,keyboard-interactive", ["keyboard-interactive"]),
+        ("publickey publickey,keyboard-interactive:pam", ["keyboard-interactive"]),
+        ('"publickey,password"', ["password"]),
+    ],
+)
+def test_what_is_asked_for_beside_a_key_is_told(call, machine, methods, asked):
+    (machine / "etc/ssh").mkdir()
+    (machine / "etc/ssh/sshd_config").write_text(
+        f"#AuthenticationMethods password\nMatch Group humans\n  authenticationmethods {methods}\n  X11Forwarding no\n"
+    )
+    assert call(administrators, root=str(machine))["methods"] == asked
+
+
 def test_whoever_is_named_by_an_alias_of_aliases_or_in_an_included_file_is_found(call, machine):
     (machine / "etc/sudoers").write_text(
         "User_Alias HANDS = ann, STAFF : STAFF = HANDS, dot\nSTAFF ALL=ALL\n#include local\n"
