@@ -209,6 +209,24 @@ def test_nobody_forwards_connections_but_a_bastion() -> None:
     assert settings("bastion")["AllowTcpForwarding"] == "local" and settings("bastion")["AllowAgentForwarding"] == "no"
 
 
+@pytest.mark.parametrize(
+    ("installed", "jobs", "list_of_at"),
+    [
+        ((), {"changed": False, "skipped": True}, ("root\n", "0600", "root")),
+        (("at",), {"files": []}, ("root\n", "0640", "daemon")),
+        (("at",), {"files": [{"pw_name": name} for name in ("bob", "", "bob")]}, ("root\nbob\n", "0640", "daemon")),
+    ],
+)
+def test_at_can_read_who_may_plan_jobs_and_who_has_some_may(installed: Any, jobs: Any, list_of_at: Any) -> None:
+    files = yaml.safe_load(tasks("cron.yml"))[-1]["hybrid.platform.files"]["files"]
+    found = next(file for file in files if file["path"] == "/etc/at.allow")
+    known = {"__hardening_situation": situation(installed), "__hardening_at_jobs": jobs}
+    text = "".join(f"<{found[part]}>" for part in ("content", "mode", "group"))
+    rendered = Templar(LOADER, variables=VARIABLES | known).template(trust_as_template(text))
+    assert rendered == "".join(f"<{part}>" for part in list_of_at)
+    assert "at" in render("__hardening_packages_asked") and found["replace"] is False
+
+
 def services(**more: Any) -> set[str]:
     units = render(tasks("services.yml").split("{{")[1].split("}}")[0], **more)
     return {unit["name"] for unit in units}

@@ -205,6 +205,15 @@ def test_only_those_with_jobs_plan_jobs(host, user):
     assert refused.rc != 0 and "not allowed" in refused.stderr
 
 
+def test_only_those_with_jobs_plan_jobs_of_at(host, name, user):
+    if name != "bastion":
+        pytest.skip("another machine has at")
+    plan = "sh -c 'cd / && echo true | at now + 1 year'"
+    assert host.run(as_user("bob", plan)).rc == 0
+    refused = host.run(as_user(user, plan))
+    assert refused.rc != 0 and "do not have permission" in refused.stderr
+
+
 def test_whoever_a_list_of_today_names_plans_jobs(host, name):
     if name != "trixie":
         pytest.skip("another machine has the list")
