@@ -76,6 +76,44 @@ def test_the_golden_image_playbook_refuses_a_name_that_no_file_can_have(tmp_path
     assert '"msg": "golden_image_name is team/base; it names files, so it has no slash."' in done.stdout
 
 
+# Modules read them as Ansible itself reads a list of the command line.
+READ_BY_MODULES = {"patching_packages", "patching_exclude", "patching_never_restart", "patching_may_end"}
+# By the entry point that says no, with what their elements are.
+LISTS = {
+    (role, entry): {
+        name: option["elements"]
+        for name, option in ENTRIES[f"hybrid.platform.{role}"][entry]["options"].items()
+        if option["type"] == "list" and name not in READ_BY_MODULES
+    }
+    for role, entry in (("firewall", "main"), ("golden_image", "base"), ("hardening", "main"), ("patching", "gate"))
+}
+
+
+@pytest.mark.parametrize("role", [role for role, _ in LISTS])
+def test_every_list_that_a_word_would_pass_for_is_looked_at_first(role):
+    lists = next(lists for (name, _), lists in LISTS.items() if name == role)
+    variables = yaml.safe_load((PROJECT / f"roles/{role}/vars/main.yml").read_text())
+    assert sorted(variables[f"__{role}_lists"]) == sorted(lists)
+    for file in {"firewall": ["main"], "golden_image": ["base"], "patching": ["preflight", "gate"]}.get(role, []):
+        tasks = yaml.safe_load((PROJECT / f"roles/{role}/tasks/{file}.yml").read_text())
+        assert tasks[0]["name"] == "Refuse words where lists are meant"
+
+
+def test_a_word_where_a_list_is_meant_is_refused(tmp_path):
+    """Of other elements than words Ansible's own check says so."""
+    words = [name for lists in LISTS.values() for name, elements in lists.items() if elements == "str"]
+    given = {"golden_image_name": "base", "golden_image_release": "debian-13", **dict.fromkeys(words, "one,two")}
+    uses = [{"name": f"hybrid.platform.{role}", "tasks_from": entry} for role, entry in LISTS]
+    tried = [{"block": [{"ansible.builtin.include_role": use}], "rescue": [{"meta": "noop"}]} for use in uses]
+    here = {"ansible_python_interpreter": sys.executable}
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": here, "tasks": tried}
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+    command = [Path(sys.executable).parent / "ansible-playbook", "--check", "--extra-vars", json.dumps(given)]
+    done = subprocess.run([*command, tmp_path / "play.yml"], cwd=PROJECT, capture_output=True, text=True)
+    told = done.stdout + done.stderr
+    assert [name for name in words if f"""-e '{{"{name}": ["one", "two"]}}'""" not in told] == [], told
+
+
 @pytest.mark.parametrize("role", sorted(role for role, entries in ENTRIES.items() if "install" in entries))
 def test_what_goes_into_an_image_needs_no_other_machine(role, tmp_path):
     play = {"hosts": "image", "gather_facts": False, "tasks": []}
