@@ -116,6 +116,43 @@ def test_a_refusal_reads_the_users_settings_however_they_are_spelt() -> None:
     )
 
 
+def test_yes_and_no_without_quotes_are_what_sshd_knows() -> None:
+    wishes = {"passwordauthentication": False, "X11Forwarding": True, "MaxAuthTries": 4}
+    given = {"hardening_sshd_options": wishes, "hardening_sshd_permit_root_login": False}
+    settings = render("__hardening_sshd", **given)
+    assert [settings[name] for name in (*wishes, "PermitRootLogin")] == ["no", "yes", "4", "no"]
+    asked = render("__hardening_sshd_lower", **given)
+    assert (asked["passwordauthentication"], asked["permitrootlogin"]) == ("no", "no")
+
+
+@pytest.mark.parametrize(
+    ("given", "passes"),
+    [
+        ({}, True),
+        ({"hardening_accounts_umask": "0027", "hardening_accounts_home_mode": "0700"}, True),
+        ({"hardening_accounts_umask": 0o27}, False),
+        ({"hardening_accounts_umask": "27"}, False),
+        ({"hardening_accounts_umask": "u=rwx"}, False),
+        ({"hardening_accounts_home_mode": 0o750}, False),
+        ({"hardening_accounts_home_mode": "750"}, False),
+    ],
+)
+def test_permissions_are_octal_digits(given: Any, passes: bool) -> None:
+    task = next(task for task in yaml.safe_load(tasks("preflight.yml")) if "octal digits" in task["name"])
+    assert all(render(condition, **given) for condition in task["ansible.builtin.assert"]["that"]) is passes
+
+
+@pytest.mark.parametrize(
+    ("said", "may"), [({}, True), ({"ansible_user": "root"}, True), ({"ansible_user": "ann"}, False)]
+)
+def test_root_comes_by_key_where_ansible_does_or_is_not_told_as_whom(said: Any, may: bool) -> None:
+    expected = "prohibit-password" if may else "no"
+    assert render("__hardening_sshd.PermitRootLogin", **said) == expected
+    option = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    told = option["hardening_sshd_permit_root_login"]["description"]
+    assert "where Ansible comes as root, or is not told as whom (ansible_user, -u)" in told
+
+
 @pytest.mark.parametrize(
     ("methods", "said", "lost"),
     [
