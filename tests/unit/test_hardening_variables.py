@@ -199,11 +199,17 @@ def test_strict_source_checks_hold_on_the_interfaces_that_are_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("enabled", "account", "run_out"),
-    [(True, "", True), (False, "", False), (False, "account pam_unix.so no_pass_expiry", True)],
+    ("passwords", "account", "run_out"),
+    [
+        ({"__hardening_pam_profiles": {"changed": False}}, "", True),
+        ({"__hardening_pam_profiles": {"changed": False, "skipped": True}}, "", False),
+        # By --tags accounts.
+        ({}, "", False),
+        ({}, "account pam_unix.so no_pass_expiry", True),
+    ],
 )
-def test_passwords_run_out_only_where_who_comes_by_key_needs_none(enabled: bool, account: str, run_out: bool) -> None:
-    given = {"hardening_passwords_enabled": enabled}
+def test_passwords_run_out_only_where_who_comes_by_key_needs_none(passwords: Any, account: str, run_out: bool) -> None:
+    given = dict(passwords)
     given["__hardening_situation"] = situation(**{"/etc/pam.d/common-account": account})
     values = [line.split("values: ")[1].strip('"') for line in tasks("accounts.yml").splitlines() if "values: " in line]
     found = [render(value.removeprefix("{{ ").removesuffix(" }}"), **given) for value in values]
