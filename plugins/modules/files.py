@@ -111,12 +111,17 @@ def tighten(module, item, changes):
             changes.add(path, b"%04o\n" % stat.S_IMODE(mode), b"%04o\n" % (stat.S_IMODE(mode) & ~excess))
 
 
+def lines(attributes):
+    return "".join(f"{name}: {value}\n" for name, value in attributes.items()).encode()
+
+
 def ensure(module, item, changes):
     """Bring one file to its state."""
     if item["state"] == "tightened":
         tighten(module, item, changes)
         return
-    path, before = item["path"], read(item["path"])
+    path = item["path"]
+    before = None if item["state"] == "existing" else read(path)
     if item["state"] == "absent":
         if before is not None:
             if not module.check_mode:
@@ -126,15 +131,18 @@ def ensure(module, item, changes):
 
     as_it_is = item["state"] == "existing" or (before is not None and not item["replace"])
     content = before if as_it_is else item["content"].encode()
-    changed = before != content
-    if changed and not module.check_mode:
+    written = before != content
+    if written and not module.check_mode:
         write(module, path, content, item["validate"])
+    changed, permissions = False, {"before": {}, "after": {}}
     if os.path.exists(path):
         owners = {"owner": item["owner"] or str(os.geteuid()), "group": item["group"] or str(os.getegid())}
         attributes = module.load_file_common_arguments(item | owners, path=path)
-        changed = module.set_fs_attributes_if_different(attributes, changed)
-    if changed:
-        changes.add(path, before, content or b"")
+        changed = module.set_fs_attributes_if_different(attributes, False, permissions)
+    if written:
+        changes.add(path, before, content)
+    elif changed:
+        changes.add(path, lines(permissions["before"]), lines(permissions["after"]))
 
 
 def main():

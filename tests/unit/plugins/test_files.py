@@ -85,3 +85,13 @@ def test_a_slash_at_its_end_makes_a_pattern_one_of_directories(call, tmp_path):
     assert call(files, files=wanted)["changed_paths"] == [f"{tmp_path}/directory"]
     assert (tmp_path / "directory").stat().st_mode & 0o777 == 0o750
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o666
+
+
+@pytest.mark.parametrize("item", [{"state": "existing"}, {"content": "new", "replace": False}, {"content": "secret"}])
+def test_of_what_is_only_closed_no_content_is_told(call, tmp_path, item):
+    target = tmp_path / "shadow-"
+    target.write_text("secret")
+    target.chmod(0o644)
+    result = call(files, files=[{"path": str(target), "mode": "0600", **item}])
+    assert [(one["before"], one["after"]) for one in result["diff"]] == [("mode: 0644\n", "mode: 0600\n")]
+    assert "secret" not in str(result["diff"])
