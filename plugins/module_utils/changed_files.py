@@ -50,8 +50,9 @@ class Changes:
         difference = {"before_header": path, "before": text(before), "after": text(after)}
         self.differences.append(difference | ({} if after is None else {"after_header": path}))
 
-    def result(self):
-        return {"changed": bool(self.paths), "changed_paths": self.paths, "diff": self.differences}
+    def result(self, module):
+        told = {"changed": bool(self.paths), "changed_paths": self.paths}
+        return told | ({"diff": self.differences} if module._diff else {})
 
 
 def text(content):

@@ -162,7 +162,7 @@ def main():
     changes = Changes()
     for item in module.params["files"]:
         ensure(module, item, changes)
-    module.exit_json(**changes.result())
+    module.exit_json(**changes.result(module))
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ def main():
         if not module.check_mode:
             write(module, path, after.encode())
         changes.add(path, before, after.encode())
-    module.exit_json(**changes.result())
+    module.exit_json(**changes.result(module))
 
 
 if __name__ == "__main__":

@@ -178,7 +178,7 @@ def main():
             module.run_command(["systemctl", "restart", f"{module.params['unit']}.timer"], check_rc=True)
         else:
             keep(module)
-    module.exit_json(**changes.result(), pending=pending)
+    module.exit_json(**changes.result(module), pending=pending)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ class ModuleFailed(Exception):
 
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str], tmp_path: Any) -> Run:
-    def run_module(module: ModuleType, check: bool = False, **parameters: Any) -> dict[str, Any]:
-        arguments = {**parameters, "_ansible_check_mode": check, "_ansible_remote_tmp": str(tmp_path / "ansible-tmp")}
+    def run_module(module: ModuleType, check: bool = False, diff: bool = False, **parameters: Any) -> dict[str, Any]:
+        arguments = {**parameters, "_ansible_check_mode": check, "_ansible_diff": diff}
+        arguments["_ansible_remote_tmp"] = str(tmp_path / "ansible-tmp")
         with patch_module_args(arguments), pytest.raises(SystemExit):
             module.main()
         result: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])

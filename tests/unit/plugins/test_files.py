@@ -15,8 +15,10 @@ def test_files_are_written_once(call, tmp_path):
 
 def test_check_mode_tells_and_writes_nothing(call, tmp_path):
     target = tmp_path / "x"
-    result = call(files, check=True, files=[{"path": str(target), "content": "new"}])
+    wanted = [{"path": str(target), "content": "new"}]
+    result = call(files, check=True, diff=True, files=wanted)
     assert result["changed"] and result["diff"][0]["after"] == "new"
+    assert "diff" not in call(files, check=True, files=wanted), "nobody has asked what is in it"
     assert not target.exists()
 
 
@@ -92,6 +94,6 @@ def test_of_what_is_only_closed_no_content_is_told(call, tmp_path, item):
     target = tmp_path / "shadow-"
     target.write_text("secret")
     target.chmod(0o644)
-    result = call(files, files=[{"path": str(target), "mode": "0600", **item}])
+    result = call(files, diff=True, files=[{"path": str(target), "mode": "0600", **item}])
     assert [(one["before"], one["after"]) for one in result["diff"]] == [("mode: 0644\n", "mode: 0600\n")]
     assert "secret" not in str(result["diff"])
