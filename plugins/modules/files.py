@@ -42,6 +42,7 @@ options:
           - V(existing) sets owner and permissions where there is a file or a directory, and makes none.
           - V(tightened) takes from every regular file that O(files[].path) matches, or from every directory where it
             ends in a slash, the permissions that O(files[].mode) does not grant. Grants none, and leaves owners alone.
+            Warns of what it cannot change, such as a home by NFS, which the server's root alone may, and goes on.
         type: str
         choices: [present, absent, existing, tightened]
         default: present
@@ -107,7 +108,11 @@ def tighten(module, item, changes):
         excess = mode & 0o777 & ~int(item["mode"], 8)
         if kind(mode) and excess:
             if not module.check_mode:
-                os.chmod(path, stat.S_IMODE(mode) & ~excess)
+                try:
+                    os.chmod(path, stat.S_IMODE(mode) & ~excess)
+                except OSError as error:
+                    module.warn(f"{path} keeps its mode {stat.S_IMODE(mode):04o}: {error.strerror}")
+                    continue
             changes.add(path, b"%04o\n" % stat.S_IMODE(mode), b"%04o\n" % (stat.S_IMODE(mode) & ~excess))
 
 

@@ -97,3 +97,20 @@ def test_of_what_is_only_closed_no_content_is_told(call, tmp_path, item):
     result = call(files, diff=True, files=[{"path": str(target), "mode": "0600", **item}])
     assert [(one["before"], one["after"]) for one in result["diff"]] == [("mode: 0644\n", "mode: 0600\n")]
     assert "secret" not in str(result["diff"])
+
+
+def test_what_cannot_be_tightened_is_told_and_the_rest_is(call, tmp_path, monkeypatch):
+    for name in ("by NFS", "here"):
+        (tmp_path / name).mkdir(mode=0o755)
+
+    def chmod(path, mode, change=files.os.chmod):
+        if path.endswith("by NFS"):
+            raise PermissionError(1, "Operation not permitted")
+        change(path, mode)
+
+    told = []
+    monkeypatch.setattr(files.AnsibleModule, "warn", lambda module, text: told.append(text))
+    monkeypatch.setattr(files.os, "chmod", chmod)
+    result = call(files, files=[{"path": f"{tmp_path}/*/", "state": "tightened", "mode": "0750"}])
+    assert result["changed_paths"] == [f"{tmp_path}/here"]
+    assert f"{tmp_path}/by NFS keeps its mode 0755: Operation not permitted" in told
