@@ -51,10 +51,6 @@ audit:
   description: Whether the kernel's audit service can be used from here.
   returned: always
   type: bool
-modules:
-  description: Whether this machine can load kernel modules.
-  returned: always
-  type: bool
 installed:
   description: Those of O(packages) that are installed.
   returned: always
@@ -91,7 +87,6 @@ import socket
 
 from ansible.module_utils.basic import AnsibleModule
 
-CAP_SYS_MODULE = 16
 CAP_AUDIT_CONTROL = 30
 CAP_MAC_ADMIN = 33
 NETLINK_AUDIT = 9
@@ -181,7 +176,6 @@ def main():
         apparmor=booted and os.path.isdir("/sys/kernel/security/apparmor") and may(CAP_MAC_ADMIN),
         # Audit is not namespaced: a container that could use it would write the host's rules.
         audit=booted and not container and audit_answers(),
-        modules=booted and not container and may(CAP_SYS_MODULE),
         installed=installed(module, module.params["packages"]),
         texts={path: text(path) for path in module.params["read"]},
         passes_on=passes_on(booted, container),
