@@ -70,6 +70,8 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.changed_files import read, text, widen_umask, write
+
 # Where systemd-sysctl looks beside the file's own directory; a name that was seen already counts no more.
 ELSEWHERE = ("/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d")
 
@@ -158,7 +160,7 @@ def set_running(proc, name, value, pretend):
 
 
 def main():
-    os.umask(0o022)  # a hardened machine's own would make new directories that their readers cannot enter
+    widen_umask()
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
@@ -176,20 +178,11 @@ def main():
         f"# {module.params['comment']}",
         *(f"-{name}" if value is None else f"{name} = {value}" for name, value in sorted(wanted.items(), key=order)),
     ]
-    content = "\n".join(lines) + "\n"
+    content = "\n".join([*lines, ""]).encode()
     path = module.params["path"]
-    try:
-        with open(path) as stream:
-            before = stream.read()
-    except FileNotFoundError:
-        before = ""
-    on_disk = before != content
-    if on_disk and not module.check_mode:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        new = path + ".new"
-        with open(new, "w") as stream:
-            stream.write(content)
-        module.atomic_move(new, path)
+    before = read(path)
+    if before != content and not module.check_mode:
+        write(module, path, content)
 
     was_set, impossible = [], {}
     if module.params["running"]:
@@ -203,11 +196,11 @@ def main():
         faults = [f"{name}: {reason}" for name, reason in sorted(impossible.items())]
         module.fail_json(msg="cannot set " + "; ".join(faults), set=was_set, impossible=impossible)
     module.exit_json(
-        changed=on_disk or bool(was_set),
+        changed=before != content or bool(was_set),
         set=was_set,
         impossible=impossible,
         overruled=overruled(path, wanted),
-        diff={"before_header": path, "after_header": path, "before": before, "after": content},
+        diff={"before_header": path, "after_header": path, "before": text(before), "after": text(content)},
     )
 
 
