@@ -23,7 +23,9 @@ options:
   parameters:
     description:
       - Name and value of each parameter.
-      - A C(*) in a name stands for all interfaces, as in C(sysctl.d). What is named in full goes before it.
+      - A C(*) in a name stands for all interfaces, as in C(sysctl.d). What is named in full goes before it, also where
+        another file of C(sysctl.d) does so.
+      - A null leaves a parameter alone.
     type: dict
     required: true
   running:
@@ -83,46 +85,54 @@ def order(parameter):
 
 
 def location(proc, name):
-    """A dot separates, except inside an interface's name, where sysctl.d writes a slash for it."""
-    return os.path.join(proc, name.replace(".", "/") if "/" not in name else name)
+    """What comes first, a dot or a slash, separates; the other one stands for a dot in an interface's name."""
+    dotted = "." in name.partition("/")[0]
+    return os.path.join(proc, name.translate(str.maketrans("./", "/.")) if dotted else name)
 
 
-def expand(proc, wanted):
-    """The parameters with those that have a C(*) for each that the kernel has; by the names that C(sysctl.d) takes."""
+def expand(proc, wanted, elsewhere):
+    """The parameters with those that have a C(*) for each that the kernel has; by the names that C(sysctl.d) takes.
+
+    What other files name in full, `elsewhere`, is theirs: systemd-sysctl keeps it out of every C(*).
+    """
     found = {}
     for name, value in wanted.items():
-        if "*" in name:
+        if "*" in name and value is not None:
             found.update((os.path.relpath(path, proc), value) for path in glob.glob(location(proc, name)))
     named = {name: value for name, value in wanted.items() if "*" not in name}
-    in_full = {os.path.relpath(location(proc, name), proc) for name in named}
+    in_full = {location("", name) for name in named} | elsewhere
     by_star = {name: value for name, value in found.items() if name not in in_full}
     return by_star | {name: value for name, value in named.items() if value is not None}
 
 
-def read_later(path):
-    """The files that systemd-sysctl reads after this one, the last to be read at the end."""
+def others(path):
+    """The files that systemd-sysctl reads beside this one, by name, in its order."""
     found = {}
     for directory in (os.path.dirname(path), *ELSEWHERE):
         for file in glob.glob(os.path.join(directory, "*.conf")):
             found.setdefault(os.path.basename(file), file)
-    return [found[name] for name in sorted(found) if name > os.path.basename(path)]
+    return {name: found[name] for name in sorted(found) if name != os.path.basename(path)}
 
 
 def assignments(file):
-    """The parameters of a sysctl.d file, by where the kernel shows them."""
+    """The parameters of a sysctl.d file, by where the kernel shows them; None for one that is left alone."""
     try:
         with open(file, errors="replace") as stream:
-            lines = [line.strip().lstrip("-") for line in stream]
+            lines = [line.strip() for line in stream]
     except OSError:
         return {}
-    pairs = [line.partition("=") for line in lines if "=" in line and not line.startswith(("#", ";"))]
-    return {location("", name.strip()): " ".join(value.split()) for name, _, value in pairs}
+    found = {}
+    for line in lines:
+        name, is_set, value = line.partition("=")
+        if not line.startswith(("#", ";")) and (is_set or line.startswith("-")):
+            found[location("", name.lstrip("-").strip())] = " ".join(value.split()) if is_set else None
+    return found
 
 
 def overruled(path, wanted):
     """What a file that is read later sets to another value; a null, which leaves it alone, minds nothing."""
     found = {}
-    for file in read_later(path):
+    for file in [file for name, file in others(path).items() if name > os.path.basename(path)]:
         given = assignments(file)
         for name, value in wanted.items():
             if value is not None and (last := given.get(location("", name))) is not None:
@@ -186,8 +196,10 @@ def main():
 
     was_set, impossible = [], {}
     if module.params["running"]:
-        for name, value in sorted(expand(module.params["proc"], wanted).items(), key=order):
-            changed, reason = set_running(module.params["proc"], name, value, module.check_mode)
+        proc = module.params["proc"]
+        elsewhere = {name for file in others(path).values() for name in assignments(file)}
+        for name, value in sorted(expand(proc, wanted, elsewhere).items(), key=order):
+            changed, reason = set_running(proc, name, value, module.check_mode)
             if changed:
                 was_set.append(name)
             if reason:

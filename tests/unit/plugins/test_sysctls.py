@@ -6,7 +6,8 @@ from plugins.modules import sysctls
 
 
 @pytest.fixture
-def proc(tmp_path):
+def proc(tmp_path, monkeypatch):
+    monkeypatch.setattr(sysctls, "ELSEWHERE", ())
     (tmp_path / "proc" / "kernel").mkdir(parents=True)
     (tmp_path / "proc" / "kernel" / "kptr_restrict").write_text("0\n")
     (tmp_path / "proc" / "net" / "eth0.1").mkdir(parents=True)
@@ -54,6 +55,27 @@ def test_a_star_stands_for_every_interface_that_is_there(call, proc):
     assert (proc / "net" / "all" / "redirects").read_text() == "2", "what is named in full goes before the star"
     assert "net.*.redirects = 0\n" in (proc.parent / "d" / "90.conf").read_text()
     assert not apply(call, proc, parameters=wanted)["changed"]
+
+
+def test_what_another_file_names_in_full_is_left_to_it(call, proc, monkeypatch):
+    for interface in ("eth0", "eth0.1", "eth2", "eth3"):
+        (proc / "net" / interface).mkdir(exist_ok=True)
+        (proc / "net" / interface / "filter").write_text("0\n")
+    for path, text in {
+        "d/10.conf": "net.eth0/1.filter = 2\n",
+        "d/50.conf": "# Goes before its namesake of the vendor.\n",
+        "d/99.conf": "-net.eth2.filter\n",
+        "vendor/50.conf": "net.eth3.filter = 2\n",
+    }.items():
+        (proc.parent / path).parent.mkdir(exist_ok=True)
+        (proc.parent / path).write_text(text)
+    monkeypatch.setattr(sysctls, "ELSEWHERE", (f"{proc.parent}/vendor",))
+    assert apply(call, proc, parameters={"net.*.filter": 1})["set"] == ["net/eth0/filter", "net/eth3/filter"]
+
+
+def test_null_leaves_all_alone_that_a_star_would_reach(call, proc):
+    assert apply(call, proc, parameters={"net.*.range": None})["set"] == []
+    assert "-net.*.range\n" in (proc.parent / "d" / "90.conf").read_text()
 
 
 def test_null_leaves_a_parameter_alone_also_where_a_star_would_reach_it(call, proc):
