@@ -8,7 +8,9 @@ DOCUMENTATION = r"""
 module: sysctls
 short_description: Set kernel parameters on disk and, where possible, in the running kernel
 description:
-  - Writes one file for C(sysctl.d) and sets each parameter whose running value differs.
+  - Sets each parameter whose running value differs, and writes one file for C(sysctl.d).
+  - Fails before anything is set or written where a file that is read later would give another value at the next boot.
+  - A value that the kernel does not take is a failure, and is not written.
   - A parameter that this machine cannot set (it is read-only in a container, or the kernel lacks it) is returned
     with its reason instead of failing, unless O(strict=true).
 options:
@@ -25,9 +27,14 @@ options:
       - Name and value of each parameter.
       - A C(*) in a name stands for all interfaces, as in C(sysctl.d). What is named in full goes before it, also where
         another file of C(sysctl.d) does so.
-      - A null leaves a parameter alone.
+      - A null leaves a parameter alone; true and false are 1 and 0.
     type: dict
     required: true
+  ignored:
+    description: Names of files in C(sysctl.d) that the caller makes go quiet, so that they do not count.
+    type: list
+    elements: str
+    default: []
   running:
     description: Whether to set the running kernel too; false in a chroot, whose kernel is the build host's.
     type: bool
@@ -57,16 +64,13 @@ set:
   returned: always
   type: list
   elements: str
-overruled:
-  description: The file that is read later, and the other value that it gives, by parameter.
-  returned: always
-  type: dict
 impossible:
   description: The reason for each parameter that this machine cannot set.
   returned: always
   type: dict
 """
 
+import errno
 import glob
 import os
 
@@ -76,6 +80,9 @@ from ..module_utils.changed_files import read, text, widen_umask, write
 
 # Where systemd-sysctl looks beside the file's own directory; a name that was seen already counts no more.
 ELSEWHERE = ("/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d")
+
+# Until the next boot the kernel does not come back from these; it calls every other value an invalid one.
+LOCKED = {"kernel/kexec_load_disabled": "1", "kernel/modules_disabled": "1", "kernel/yama/ptrace_scope": "3"}
 
 
 def order(parameter):
@@ -105,13 +112,13 @@ def expand(proc, wanted, elsewhere):
     return by_star | {name: value for name, value in named.items() if value is not None}
 
 
-def others(path):
+def others(path, ignored):
     """The files that systemd-sysctl reads beside this one, by name, in its order."""
     found = {}
     for directory in (os.path.dirname(path), *ELSEWHERE):
         for file in glob.glob(os.path.join(directory, "*.conf")):
             found.setdefault(os.path.basename(file), file)
-    return {name: found[name] for name in sorted(found) if name != os.path.basename(path)}
+    return {name: found[name] for name in sorted(found) if name not in (os.path.basename(path), *ignored)}
 
 
 def assignments(file):
@@ -129,10 +136,10 @@ def assignments(file):
     return found
 
 
-def overruled(path, wanted):
-    """What a file that is read later sets to another value; a null, which leaves it alone, minds nothing."""
+def overruled(files, wanted):
+    """What one of the files sets to another value; a null, which leaves it alone, minds nothing."""
     found = {}
-    for file in [file for name, file in others(path).items() if name > os.path.basename(path)]:
+    for file in files:
         given = assignments(file)
         for name, value in wanted.items():
             if value is not None and (last := given.get(location("", name))) is not None:
@@ -148,7 +155,7 @@ def running_value(proc, name):
 
 
 def set_running(proc, name, value, pretend):
-    """Bring the running kernel to the value; return (changed, reason why it cannot be)."""
+    """Bring the running kernel to the value; return (changed, reason why not). A wrong value raises ValueError."""
     try:
         before = running_value(proc, name)
     except FileNotFoundError:
@@ -157,6 +164,8 @@ def set_running(proc, name, value, pretend):
         return False, error.strerror
     if before == value:
         return False, None
+    if LOCKED.get(location("", name)) == before:
+        return False, f"it is locked until the next boot (the value is {before})"
     if not os.access(location(proc, name), os.W_OK):
         return False, f"it is read-only here (the value is {before})"
     if pretend:
@@ -165,6 +174,8 @@ def set_running(proc, name, value, pretend):
         with open(location(proc, name), "w") as stream:
             stream.write(value)
     except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ERANGE):
+            raise ValueError(f"the kernel does not take {value} (the value is {before})") from error
         return False, f"{error.strerror} (the value is {before})"
     return True, None
 
@@ -176,6 +187,7 @@ def main():
             "path": {"type": "path", "required": True},
             "comment": {"type": "str", "default": "Managed by Ansible."},
             "parameters": {"type": "dict", "required": True},
+            "ignored": {"type": "list", "elements": "str", "default": []},
             "running": {"type": "bool", "default": True},
             "strict": {"type": "bool", "default": False},
             "proc": {"type": "path", "default": "/proc/sys"},
@@ -183,35 +195,47 @@ def main():
         supports_check_mode=True,
     )
     given = module.params["parameters"].items()
-    wanted = {name: None if value is None else " ".join(str(value).split()) for name, value in given}
+    numbers = {name: int(value) if isinstance(value, bool) else value for name, value in given}
+    wanted = {name: None if value is None else " ".join(str(value).split()) for name, value in numbers.items()}
+    path, proc = module.params["path"], module.params["proc"]
+    files = others(path, module.params["ignored"])
+    last_words = overruled([file for name, file in files.items() if name > os.path.basename(path)], wanted)
+    if last_words:
+        told = "; ".join(f"{name}: {word}" for name, word in sorted(last_words.items()))
+        advice = "Take the lines out there, or name these values among the parameters."
+        module.fail_json(msg=f"At the next boot these would not hold: {told}. {advice}")
+
+    was_set, impossible, faults = [], {}, {}
+    if module.params["running"]:
+        elsewhere = {name for file in files.values() for name in assignments(file)}
+        for name, value in sorted(expand(proc, wanted, elsewhere).items(), key=order):
+            try:
+                changed, reason = set_running(proc, name, value, module.check_mode)
+            except ValueError as fault:
+                faults[name] = str(fault)
+                continue
+            if changed:
+                was_set.append(name)
+            if reason:
+                impossible[name] = reason
+    if module.params["strict"]:
+        faults |= impossible
+    if faults:
+        told = "; ".join(f"{name}: {reason}" for name, reason in sorted(faults.items()))
+        module.fail_json(msg=f"cannot set {told}", set=was_set, impossible=impossible)
+
     lines = [
         f"# {module.params['comment']}",
         *(f"-{name}" if value is None else f"{name} = {value}" for name, value in sorted(wanted.items(), key=order)),
     ]
     content = "\n".join([*lines, ""]).encode()
-    path = module.params["path"]
     before = read(path)
     if before != content and not module.check_mode:
         write(module, path, content)
-
-    was_set, impossible = [], {}
-    if module.params["running"]:
-        proc = module.params["proc"]
-        elsewhere = {name for file in others(path).values() for name in assignments(file)}
-        for name, value in sorted(expand(proc, wanted, elsewhere).items(), key=order):
-            changed, reason = set_running(proc, name, value, module.check_mode)
-            if changed:
-                was_set.append(name)
-            if reason:
-                impossible[name] = reason
-    if impossible and module.params["strict"]:
-        faults = [f"{name}: {reason}" for name, reason in sorted(impossible.items())]
-        module.fail_json(msg="cannot set " + "; ".join(faults), set=was_set, impossible=impossible)
     module.exit_json(
         changed=before != content or bool(was_set),
         set=was_set,
         impossible=impossible,
-        overruled=overruled(path, wanted),
         diff={"before_header": path, "after_header": path, "before": text(before), "after": text(content)},
     )
 

@@ -1,5 +1,7 @@
 """hybrid.platform.sysctls"""
 
+import re
+
 import pytest
 
 from plugins.modules import sysctls
@@ -89,11 +91,12 @@ def test_null_leaves_a_parameter_alone_also_where_a_star_would_reach_it(call, pr
     assert "-net.all.redirects\n" in written, "sysctl.d leaves it out of the star by that"
 
 
-def test_a_file_that_is_read_later_and_says_otherwise_is_told(call, proc, monkeypatch):
+def test_a_file_that_is_read_later_and_says_otherwise_is_told_before_anything_is_done(call, proc, monkeypatch, failure):
     vendor = proc.parent / "vendor"
     for path, text in {
         "d/10.conf": "kernel.e = 9\n",
         "d/99.conf": "# kernel.b = 9\n-kernel/a=9\nkernel.c = 3  4\nkernel.d = 9\nkernel.free = 9\n",
+        "d/99-quiet.conf": "kernel.e = 9\n",
         "d/zz.conf": "kernel.d = 4\n",
         "vendor/95.conf": "kernel.b = 9\n",
         "vendor/99.conf": "kernel.c = 9\n",
@@ -101,6 +104,34 @@ def test_a_file_that_is_read_later_and_says_otherwise_is_told(call, proc, monkey
         (proc.parent / path).parent.mkdir(exist_ok=True)
         (proc.parent / path).write_text(text)
     monkeypatch.setattr(sysctls, "ELSEWHERE", (str(vendor),))
-    wanted = {"kernel.a": 1, "kernel.b": 2, "kernel.c": "3 4", "kernel.d": 4, "kernel.e": 5, "kernel.free": None}
-    told = apply(call, proc, check=True, parameters=wanted, running=False)["overruled"]
-    assert told == {"kernel.a": f"{proc.parent}/d/99.conf sets 9", "kernel.b": f"{vendor}/95.conf sets 9"}
+    wanted = {"kernel.kptr_restrict": 2, "kernel.c": "3 4", "kernel.d": 4, "kernel.e": 5, "kernel.free": None}
+    told = f"kernel.a: {proc.parent}/d/99.conf sets 9; kernel.b: {vendor}/95.conf sets 9. "
+    with pytest.raises(failure, match=f"At the next boot these would not hold: {re.escape(told)}"):
+        apply(call, proc, parameters={**wanted, "kernel.a": 1, "kernel.b": 2}, ignored=["99-quiet.conf"])
+    assert (proc / "kernel" / "kptr_restrict").read_text() == "0\n"
+    assert not (proc.parent / "d" / "90.conf").exists()
+    assert apply(call, proc, parameters=wanted, ignored=["99-quiet.conf"])["set"] == ["kernel.kptr_restrict"]
+
+
+# The kernel's own, which any process may raise; no file that a test makes refuses a value.
+@pytest.mark.parametrize("value", ["true", "5000"])
+def test_a_value_that_the_kernel_does_not_take_is_a_failure_and_not_written(call, tmp_path, failure, value):
+    file = tmp_path / "90.conf"
+    with pytest.raises(failure, match=rf"oom_score_adj: the kernel does not take {value} \(the value is"):
+        call(sysctls, path=str(file), proc="/proc/self", parameters={"oom_score_adj": value})
+    assert not file.exists()
+
+
+def test_true_and_false_are_one_and_zero(call, proc):
+    apply(call, proc, parameters={"kernel.kptr_restrict": True, "kernel.other": False})
+    assert (proc / "kernel" / "kptr_restrict").read_text() == "1"
+    written = (proc.parent / "d" / "90.conf").read_text()
+    assert "kernel.kptr_restrict = 1\n" in written and "kernel.other = 0\n" in written
+
+
+def test_what_the_kernel_has_locked_is_no_fault_of_the_value(call, proc):
+    (proc / "kernel" / "yama").mkdir()
+    (proc / "kernel" / "yama" / "ptrace_scope").write_text("3\n")
+    told = apply(call, proc, parameters={"kernel.yama.ptrace_scope": 1})
+    assert told["impossible"] == {"kernel.yama.ptrace_scope": "it is locked until the next boot (the value is 3)"}
+    assert (proc / "kernel" / "yama" / "ptrace_scope").read_text() == "3\n"
