@@ -253,7 +253,11 @@ def test_the_journal_is_kept(host):
     assert len(host.check_output("journalctl --list-boots --no-pager").splitlines()) > 1
 
 
-def test_logs_are_not_for_everybody_also_after_a_boot(host, user):
+def test_logs_are_not_for_everybody_also_after_a_boot_and_a_rotation(host, user):
+    # As the files of packages have logrotate make them.
+    host.check_output("cd /var/log && touch other.log && chown root:root dpkg.log && chmod 0644 dpkg.log other.log")
+    host.check_output("systemctl start --wait logrotate.service")
+    assert host.file("/var/log/dpkg.log").group == "adm"
     readable = host.check_output("cd / && " + as_user(user, "find /var/log -maxdepth 1 -type f -readable"))
     assert readable == "", readable
 
