@@ -16,7 +16,7 @@ options:
     elements: str
     default: []
   read:
-    description: Files of which to return the text, in the same call.
+    description: Files of which to return the text, in the same call; a shell pattern stands for those that it matches.
     type: list
     elements: path
     default: []
@@ -57,7 +57,7 @@ installed:
   type: list
   elements: str
 texts:
-  description: The text of each of O(read); empty where there is no such file.
+  description: The text of each file of O(read); empty where there is no such file.
   returned: always
   type: dict
 passes_on:
@@ -177,7 +177,7 @@ def main():
         # Audit is not namespaced: a container that could use it would write the host's rules.
         audit=booted and not container and audit_answers(),
         installed=installed(module, module.params["packages"]),
-        texts={path: text(path) for path in module.params["read"]},
+        texts={path: text(path) for one in module.params["read"] for path in glob.glob(one) or [one]},
         passes_on=passes_on(booted, container),
         matches={pattern: sorted(glob.glob(pattern)) for pattern in module.params["match"]},
         distribution=release.get("ID", ""),

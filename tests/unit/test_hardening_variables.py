@@ -226,6 +226,25 @@ def test_what_may_not_be_installed_is_told_and_not_started() -> None:
     assert "hardening_packages_enabled is false: " in told and "auditd" in told and "not installed" not in skipped()
 
 
+def test_a_rule_that_another_file_has_is_not_there_twice() -> None:
+    """auditctl would stop at the second, and load nothing after it."""
+    written = DataLoader().load_from_file(str(ROLE / "tasks/auditd.yml"), trusted_as_template=True)[0]
+    ours = "# Ours.\n-w /etc/passwd -p wa -k identity\n-w /etc/shadow -p wa -k identity"
+    texts = {
+        "/etc/audit/rules.d/50-cis.rules": "-b 8192\n\n -w  /etc/passwd -p wa\t-k identity \n-e 2\n",
+        "/etc/audit/rules.d/90-hardening.rules": "-w /etc/shadow -p wa -k identity\n",
+    }
+    given = written["vars"] | {"__hardening_audit_rules": ours.splitlines()}
+    (file,) = written["hybrid.platform.files"]["files"]
+
+    def content(**texts: str) -> Any:
+        known = given | {"__hardening_situation": situation(**texts)}
+        return Templar(LOADER, variables=VARIABLES | known).template(file["content"])
+
+    assert content(**texts) == "# Ours.\n-w /etc/shadow -p wa -k identity\n"
+    assert content(**{"/etc/audit/rules.d/*.rules": ""}) == ours + "\n"
+
+
 @pytest.mark.parametrize(
     ("said", "locked"), [("Audit system is in immutable mode - exiting", True), ("No change", False)]
 )

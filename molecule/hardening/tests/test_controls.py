@@ -168,6 +168,12 @@ def test_a_changed_identity_is_on_record(host, container):
     assert "/etc/gshadow" in host.check_output("sleep 2; ausearch --input-logs --key identity --interpret | tail -20")
 
 
+def test_a_rule_that_another_file_has_is_there_once_and_those_after_it_are_loaded(host, container):
+    rules = host.check_output("cat /etc/audit/rules.d/*.rules").splitlines()
+    assert [" ".join(rule.split()) for rule in rules].count("-w /etc/passwd -p wa -k identity") == 1
+    assert container or "path=/usr/bin/su " in host.check_output("auditctl -l")
+
+
 @pytest.mark.parametrize("unit", ["auditd", "acct"])
 def test_what_records_by_the_kernel_does_not_fail_where_it_cannot_run(host, container, unit):
     if not container:

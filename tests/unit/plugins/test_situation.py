@@ -17,6 +17,13 @@ def test_texts_and_matches_come_in_the_same_call(call, tmp_path):
     assert told["distribution"]
 
 
+def test_a_pattern_stands_for_the_files_that_it_matches(call, tmp_path):
+    (tmp_path / "one.rules").write_text("first\n")
+    (tmp_path / "two.list").touch()
+    known, unknown = f"{tmp_path}/*.rules", f"{tmp_path}/*.none"
+    assert call(situation, read=[known, unknown])["texts"] == {f"{tmp_path}/one.rules": "first\n", unknown: ""}
+
+
 @pytest.mark.parametrize(
     ("on", "interface", "booted", "container", "told"),
     [
