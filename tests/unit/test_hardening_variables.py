@@ -57,6 +57,24 @@ def test_whoever_blocks_a_module_does_it_on_every_profile() -> None:
     assert all("floppy" in blocked(profile, hardening_modules_blocked=["floppy"]) for profile in PROFILES)
 
 
+def test_a_module_may_be_allowed_as_lsmod_spells_it() -> None:
+    assert {"udf", "usb-storage"} < set(blocked("base"))
+    assert not {"udf", "usb-storage"} & set(blocked("base", hardening_modules_allowed=["udf", "usb_storage"]))
+
+
+def test_snaps_go_on() -> None:
+    snaps = {"__hardening_situation": situation(("snapd",))}
+    assert "snapd" in render("__hardening_packages_asked")
+    assert "squashfs" not in blocked("base", **snaps) and "udf" in blocked("base", **snaps)
+    assert "squashfs is not blocked" in skipped(**snaps) and "squashfs" not in skipped()
+
+
+def test_a_program_may_be_kept() -> None:
+    given = {"__hardening_situation": situation(("tftpd", "xinetd", "sudo")), "hardening_packages_kept": ["tftpd"]}
+    asked = tasks("packages.yml").split('name: "{{')[-1].split("}}")[0]
+    assert render(asked, **given) == ["xinetd"]
+
+
 @pytest.mark.parametrize(("profile", "wish", "value"), [("base", {}, 0), ("kubernetes_node", {}, 1), ("base", 1, 1)])
 def test_what_is_one_setting_for_the_kernel_has_one_value(profile: str, wish: Any, value: int) -> None:
     wishes = {"net.ipv4.ip_forward": wish} if wish else {}
