@@ -20,7 +20,7 @@ def serve(port):
         connection, _ = listening.accept()
         connection.sendall(b"open")
         connection.close()
-for port in (7001, 7002, 7003):
+for port in (7001, 7002, 7003, 7006):
     threading.Thread(target=serve, args=(port,)).start()
 """
 ASK = """
@@ -60,10 +60,11 @@ def test_the_machine_is_well(host):
 
 
 def test_exactly_the_declared_source_comes_to_exactly_its_port():
-    assert ask("trixie", "bookworm", 7001, 7002, 7003, 22) == {
+    assert ask("trixie", "bookworm", 7001, 7002, 7003, 7006, 22) == {
         "7001": "open",
         "7002": "TimeoutError",
         "7003": "TimeoutError",
+        "7006": "open",
         "22": "TimeoutError",
     }
 
@@ -77,6 +78,19 @@ def test_a_port_without_sources_admits_nobody():
 def test_the_closed_ports_are_open_from_inside_so_the_firewall_closed_them(host):
     name = host.check_output("hostname")
     assert ask(name, name, 7002, 7003) == {"7002": "open", "7003": "open"}
+
+
+@pytest.mark.parametrize(("protocol", "listener"), [(112, "inactive"), (253, "active")])
+def test_of_the_protocols_without_ports_exactly_the_declared_one_comes_in(protocol, listener):
+    """By a packet as keepalived sends them; its listener ends with the first."""
+    raw, unit = f"from socket import *; s = socket(AF_INET, SOCK_RAW, {protocol})", f"protocol-{protocol}"
+    wait = f"systemd-run --quiet --unit={unit} --property=RuntimeMaxSec=60 python3 -c '{raw}; s.recv(99)'"
+    machine("bookworm").check_output(wait)
+    send = f'{raw}; s.sendto(b"advert", ("{ADDRESS["bookworm"]}", 0))'
+    # The listener may still be starting.
+    machine("trixie").check_output(f"for i in $(seq 10); do python3 -c '{send}'; sleep 1; done")
+    assert machine("bookworm").check_output(f"systemctl is-active {unit} || true") == listener
+    machine("bookworm").run(f"systemctl stop {unit}")
 
 
 def test_an_answer_of_a_dhcpv6_server_comes_in():
@@ -97,7 +111,7 @@ def test_an_answer_of_a_dhcpv6_server_comes_in():
 def test_packets_for_others_are_not_passed_on_and_the_firewall_is_why():
     """Bookworm is made a router with somebody behind it, to whom trixie is told the way."""
     router, behind = machine("bookworm"), "203.0.113.2"
-    serve = LISTEN.replace("(7001, 7002, 7003)", "(7004,)")
+    serve = LISTEN.replace("(7001, 7002, 7003, 7006)", "(7004,)")
     router.check_output(
         f"systemd-run --quiet --collect --unit=behind --property=PrivateNetwork=yes python3 -c '{serve}' && "
         "sleep 1 && inside=$(systemctl show --property=MainPID --value behind) && "
