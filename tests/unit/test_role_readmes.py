@@ -24,6 +24,12 @@ def test_a_readme_has_the_markdown_of_what_ansible_marks(role):
     assert not re.search(r"\b[A-Z]\(", (ROLES / role / "README.md").read_text())
 
 
+def test_the_readme_names_the_roles_that_are_written_for_ubuntu():
+    written = {role for role in ALL if "noble" in (ROLES / role / "meta/main.yml").read_text()}
+    named = re.search(r"For Ubuntu 24\.04,(.*?) are written", (ROLES.parent / "README.md").read_text(), re.DOTALL)
+    assert named and set(re.findall(r"`(\w+)`", named[1])) == written
+
+
 @pytest.mark.parametrize("role", ALL)
 def test_every_default_is_documented_with_its_value(role):
     defaults = yaml.safe_load((ROLES / role / "defaults/main.yml").read_text())
