@@ -273,7 +273,6 @@ def test_logs_are_not_for_everybody_also_after_a_boot_and_a_rotation(host, user)
 
 @pytest.mark.parametrize("module", ["cramfs", "usb-storage", "dccp", "rds"])
 def test_a_blocked_module_stays_out(host, module):
-    assert host.run(f"modprobe {module}").rc != 0
     shown = host.check_output(f"modprobe --show-config | grep 'install {module.replace('-', '_')} '")
     assert shown.endswith("/bin/false")
 
@@ -434,17 +433,18 @@ def test_sudo_keeps_a_log(host):
 # sysctl
 
 
-def test_redirects_are_not_believed_and_nothing_is_forwarded(host):
+def test_redirects_are_not_believed_and_nothing_is_forwarded(host, address):
+    interface = host.check_output(f"ip -oneline address show to {address}").split()[1]
     for parameter, value in (
         ("net/ipv4/conf/all/accept_redirects", "0"),
-        ("net/ipv4/conf/host0/accept_redirects", "0"),
+        (f"net/ipv4/conf/{interface}/accept_redirects", "0"),
         ("net/ipv4/ip_forward", "0"),
-        ("net/ipv4/conf/host0/rp_filter", "1"),
+        (f"net/ipv4/conf/{interface}/rp_filter", "1"),
         ("net/ipv4/tcp_syncookies", "1"),
         ("net/ipv6/conf/all/accept_ra", "0"),
-        ("net/ipv6/conf/host0/accept_ra", "0"),
+        (f"net/ipv6/conf/{interface}/accept_ra", "0"),
     ):
-        if host.file(f"/proc/sys/{parameter}").exists:
+        if "ipv4" in parameter or host.file(f"/proc/sys/{parameter}").exists:
             assert host.check_output(f"cat /proc/sys/{parameter}") == value, parameter
 
 
