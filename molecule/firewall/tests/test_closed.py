@@ -40,6 +40,10 @@ def machine(name):
     return testinfra.get_host(f"ansible://{name}", ansible_inventory=str(INVENTORY))
 
 
+def interface(name):
+    return machine(name).check_output(f"ip -oneline address show to {ADDRESS[name]}").split()[1]
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _listening():
     """Something answers on the ports that are open, and on one that nobody asked for."""
@@ -97,12 +101,12 @@ def test_an_answer_of_a_dhcpv6_server_comes_in():
     """It comes from another address than the one that was asked, so it belongs to no connection."""
     # These machines' interfaces have no address of version 6 by themselves.
     for name, address in (("bookworm", "fe80::1"), ("trixie", "fe80::2")):
-        machine(name).check_output(f"ip -6 address replace {address}/64 dev host0 nodad")
+        machine(name).check_output(f"ip -6 address replace {address}/64 dev {interface(name)} nodad")
     listen = "import socket; s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.bind((str(), 546)); s.recv(9)"
     wait = f"systemd-run --quiet --unit=dhcp --property=RuntimeMaxSec=60 python3 -c '{listen}'"
     machine("trixie").check_output(wait)
     send = "import socket; s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.bind((str(), 547)); "
-    send += 's.sendto(b"reply", ("fe80::2", 546, 0, socket.if_nametoindex("host0")))'
+    send += f's.sendto(b"reply", ("fe80::2", 546, 0, socket.if_nametoindex("{interface("bookworm")}")))'
     # The listener may still be starting.
     machine("bookworm").check_output(f"for i in $(seq 10); do python3 -c '{send}'; sleep 1; done")
     assert machine("trixie").check_output("systemctl is-active dhcp || true") == "inactive", "no answer arrived"
