@@ -66,8 +66,10 @@ def readme(role: Path) -> str:
         if name == "main":
             required = [f"        {option}: …" for option, what in options.items() if what.get("required")]
             # By name, for the role that nobody wants on all of their machines.
-            hosts = "image" if role.name == "golden_image" else "all"
-            example = [f"- hosts: {hosts}", "  roles:", f"    - role: hybrid.platform.{role.name}"]
+            play = ["- hosts: image" if role.name == "golden_image" else "- hosts: all", "  become: true"]
+            if role.name.startswith("cluster_"):
+                play = ["- hosts: localhost"]
+            example = [*play, "  roles:", f"    - role: hybrid.platform.{role.name}"]
             lines += ["```yaml", *example, *(["      vars:", *required] if required else []), "```", ""]
     return "\n".join(lines).rstrip() + "\n"
 

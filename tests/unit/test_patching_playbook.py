@@ -32,9 +32,10 @@ WEB = {"web": {"hosts": {"one": NOBODY, "two": NOBODY}}}
         ({"all": {}}, [], "is in 'vm_tier'"),
         (WEB, ["--limit=one", "--extra-vars=patching_hosts=two"], "is in 'two'"),
         ({**WEB, "all": {"vars": {"patching_hosts": "web"}}}, [], "patching_hosts cannot stand in the inventory"),
+        (WEB, ["--extra-vars=patching_hosts=web patching_batches=[1]"], "patching_batches is [1]; it is a number"),
     ],
 )
-def test_a_run_that_would_patch_nobody_fails(inventory, arguments, why, tmp_path):
+def test_a_run_that_is_not_well_asked_for_fails(inventory, arguments, why, tmp_path):
     (tmp_path / "inventory.json").write_text(json.dumps(inventory))
     command = [PLAYBOOK, f"--inventory={tmp_path}/inventory.json"]
     done = subprocess.run([*command, *arguments, "playbooks/patch.yml"], cwd=PROJECT, capture_output=True, text=True)
