@@ -47,10 +47,15 @@ def test_the_build_hosts_kernel_is_left_alone(call, proc):
     assert (proc / "kernel" / "kptr_restrict").read_text() == "0\n"
 
 
+def lay(directory, texts):
+    """Files, by their paths in the directory."""
+    for path, text in texts.items():
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        (directory / path).write_text(text)
+
+
 def test_a_star_stands_for_every_interface_that_is_there(call, proc):
-    for interface in ("all", "eth0.1"):
-        (proc / "net" / interface).mkdir(exist_ok=True)
-        (proc / "net" / interface / "redirects").write_text("1\n")
+    lay(proc, {f"net/{interface}/redirects": "1\n" for interface in ("all", "eth0.1")})
     wanted = {"net.*.redirects": 0, "net.all.redirects": 2}
     assert sorted(apply(call, proc, parameters=wanted)["set"]) == ["net.all.redirects", "net/eth0.1/redirects"]
     assert (proc / "net" / "eth0.1" / "redirects").read_text() == "0"
@@ -60,17 +65,16 @@ def test_a_star_stands_for_every_interface_that_is_there(call, proc):
 
 
 def test_what_another_file_names_in_full_is_left_to_it(call, proc, monkeypatch):
-    for interface in ("eth0", "eth0.1", "eth2", "eth3"):
-        (proc / "net" / interface).mkdir(exist_ok=True)
-        (proc / "net" / interface / "filter").write_text("0\n")
-    for path, text in {
-        "d/10.conf": "net.eth0/1.filter = 2\n",
-        "d/50.conf": "# Goes before its namesake of the vendor.\n",
-        "d/99.conf": "-net.eth2.filter\n",
-        "vendor/50.conf": "net.eth3.filter = 2\n",
-    }.items():
-        (proc.parent / path).parent.mkdir(exist_ok=True)
-        (proc.parent / path).write_text(text)
+    lay(proc, {f"net/{interface}/filter": "0\n" for interface in ("eth0", "eth0.1", "eth2", "eth3")})
+    lay(
+        proc.parent,
+        {
+            "d/10.conf": "net.eth0/1.filter = 2\n",
+            "d/50.conf": "# Goes before its namesake of the vendor.\n",
+            "d/99.conf": "-net.eth2.filter\n",
+            "vendor/50.conf": "net.eth3.filter = 2\n",
+        },
+    )
     monkeypatch.setattr(sysctls, "ELSEWHERE", (f"{proc.parent}/vendor",))
     assert apply(call, proc, parameters={"net.*.filter": 1})["set"] == ["net/eth0/filter", "net/eth3/filter"]
 
@@ -81,9 +85,7 @@ def test_null_leaves_all_alone_that_a_star_would_reach(call, proc):
 
 
 def test_null_leaves_a_parameter_alone_also_where_a_star_would_reach_it(call, proc):
-    for interface in ("all", "eth0"):
-        (proc / "net" / interface).mkdir(exist_ok=True)
-        (proc / "net" / interface / "redirects").write_text("1\n")
+    lay(proc, {f"net/{interface}/redirects": "1\n" for interface in ("all", "eth0")})
     wanted = {"net.*.redirects": 0, "net.all.redirects": None}
     assert apply(call, proc, parameters=wanted)["set"] == ["net/eth0/redirects"]
     assert (proc / "net" / "all" / "redirects").read_text() == "1\n"
@@ -93,16 +95,17 @@ def test_null_leaves_a_parameter_alone_also_where_a_star_would_reach_it(call, pr
 
 def test_a_file_that_is_read_later_and_says_otherwise_is_told_before_anything_is_done(call, proc, monkeypatch, failure):
     vendor = proc.parent / "vendor"
-    for path, text in {
-        "d/10.conf": "kernel.e = 9\n",
-        "d/99.conf": "# kernel.b = 9\n-kernel/a=9\nkernel.c = 3  4\nkernel.d = 9\nkernel.free = 9\n",
-        "d/99-quiet.conf": "kernel.e = 9\n",
-        "d/zz.conf": "kernel.d = 4\n",
-        "vendor/95.conf": "kernel.b = 9\n",
-        "vendor/99.conf": "kernel.c = 9\n",
-    }.items():
-        (proc.parent / path).parent.mkdir(exist_ok=True)
-        (proc.parent / path).write_text(text)
+    lay(
+        proc.parent,
+        {
+            "d/10.conf": "kernel.e = 9\n",
+            "d/99.conf": "# kernel.b = 9\n-kernel/a=9\nkernel.c = 3  4\nkernel.d = 9\nkernel.free = 9\n",
+            "d/99-quiet.conf": "kernel.e = 9\n",
+            "d/zz.conf": "kernel.d = 4\n",
+            "vendor/95.conf": "kernel.b = 9\n",
+            "vendor/99.conf": "kernel.c = 9\n",
+        },
+    )
     monkeypatch.setattr(sysctls, "ELSEWHERE", (str(vendor),))
     wanted = {"kernel.kptr_restrict": 2, "kernel.c": "3 4", "kernel.d": 4, "kernel.e": 5, "kernel.free": None}
     told = f"kernel.a: {proc.parent}/d/99.conf sets 9; kernel.b: {vendor}/95.conf sets 9. "
