@@ -127,7 +127,7 @@ def main() -> None:
             table.load()
             changed = changed or table.running() != running
     diff = {"before": written, "after": wanted, "before_header": str(table.path), "after_header": str(table.path)}
-    module.exit_json(changed=changed, diff=diff)
+    module.exit_json(changed=changed, **({"diff": diff} if module._diff else {}))
 
 
 if __name__ == "__main__":

@@ -59,6 +59,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+changed_paths:
+  description: The file, where it was, or in check mode would be, changed.
+  returned: always
+  type: list
+  elements: str
 set:
   description: Parameters whose running value was, or in check mode would be, changed.
   returned: always
@@ -76,7 +81,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.changed_files import read, text, widen_umask, write
+from ..module_utils.changed_files import Changes, read, widen_umask, write
 
 # Where systemd-sysctl looks beside the file's own directory; a name that was seen already counts no more.
 ELSEWHERE = ("/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d")
@@ -229,15 +234,14 @@ def main():
         *(f"-{name}" if value is None else f"{name} = {value}" for name, value in sorted(wanted.items(), key=order)),
     ]
     content = "\n".join([*lines, ""]).encode()
-    before = read(path)
-    if before != content and not module.check_mode:
-        write(module, path, content)
-    module.exit_json(
-        changed=before != content or bool(was_set),
-        set=was_set,
-        impossible=impossible,
-        diff={"before_header": path, "after_header": path, "before": text(before), "after": text(content)},
-    )
+    changes = Changes()
+    if (before := read(path)) != content:
+        changes.add(path, before, content)
+        if not module.check_mode:
+            write(module, path, content)
+    told = changes.result(module)
+    told["changed"] |= bool(was_set)
+    module.exit_json(set=was_set, impossible=impossible, **told)
 
 
 if __name__ == "__main__":

@@ -49,13 +49,14 @@ def load(call, kernel, tmp_path):
 
 
 def test_new_rules_are_loaded_and_kept_for_the_next_boot(load, kernel, tmp_path):
-    assert load()["changed"]
+    told = load(diff=True)
+    assert told["changed"] and told["diff"]["after"] == RULES
     assert "accept" in kernel.table and (tmp_path / "nftables.conf").read_text() == RULES
 
 
 def test_the_same_rules_change_nothing(load):
     load()
-    assert not load()["changed"]
+    assert "diff" not in load() and not load()["changed"]
 
 
 def test_rules_that_somebody_changed_by_hand_are_put_right(load, kernel):

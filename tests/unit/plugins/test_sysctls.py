@@ -17,8 +17,8 @@ def proc(tmp_path, monkeypatch):
     return tmp_path / "proc"
 
 
-def apply(call, proc, check=False, **parameters):
-    return call(sysctls, check=check, path=str(proc.parent / "d" / "90.conf"), proc=str(proc), **parameters)
+def apply(call, proc, check=False, diff=False, **parameters):
+    return call(sysctls, check=check, diff=diff, path=str(proc.parent / "d" / "90.conf"), proc=str(proc), **parameters)
 
 
 def test_sets_disk_and_running_kernel_once(call, proc):
@@ -27,6 +27,12 @@ def test_sets_disk_and_running_kernel_once(call, proc):
     assert (proc / "kernel" / "kptr_restrict").read_text() == "2"
     assert "kernel.kptr_restrict = 2\n" in (proc.parent / "d" / "90.conf").read_text()
     assert not apply(call, proc, parameters=wanted)["changed"]
+
+
+def test_the_difference_is_told_to_who_asks_for_it(call, proc):
+    wanted = {"parameters": {"kernel.kptr_restrict": 2}, "check": True}
+    assert "diff" not in apply(call, proc, **wanted)
+    assert "kptr_restrict" in apply(call, proc, diff=True, **wanted)["diff"][0]["after"]
 
 
 def test_a_running_value_that_drifted_is_seen(call, proc):
