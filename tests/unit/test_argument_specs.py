@@ -78,32 +78,46 @@ def test_the_golden_image_playbook_refuses_a_name_that_no_file_can_have(tmp_path
 
 # Modules read them as Ansible itself reads a list of the command line.
 READ_BY_MODULES = {"patching_packages", "patching_exclude", "patching_never_restart", "patching_may_end"}
-# By the entry point that says no, with what their elements are.
+# Ansible's own check refuses other words.
+CHOICES = {"cluster_policies_actions", "cluster_policies_undecided_actions"}
+# What says no, where it is not the entry point `main`.
+REFUSING = {"golden_image": "base", "patching": "gate"}
+# By role, with what their elements are.
 LISTS = {
-    (role, entry): {
+    role: {
         name: option["elements"]
-        for name, option in ENTRIES[f"hybrid.platform.{role}"][entry]["options"].items()
+        for name, option in entries["main"]["options"].items()
         if option["type"] == "list" and name not in READ_BY_MODULES
     }
-    for role, entry in (("firewall", "main"), ("golden_image", "base"), ("hardening", "main"), ("patching", "gate"))
+    for role, entries in sorted((name.rpartition(".")[2], entries) for name, entries in ENTRIES.items())
 }
 
 
-@pytest.mark.parametrize("role", [role for role, _ in LISTS])
+@pytest.mark.parametrize("role", [role for role, lists in LISTS.items() if lists])
 def test_every_list_that_a_word_would_pass_for_is_looked_at_first(role):
-    lists = next(lists for (name, _), lists in LISTS.items() if name == role)
     variables = yaml.safe_load((PROJECT / f"roles/{role}/vars/main.yml").read_text())
-    assert sorted(variables[f"__{role}_lists"]) == sorted(lists)
-    for file in {"firewall": ["main"], "golden_image": ["base"], "patching": ["preflight", "gate"]}.get(role, []):
+    assert sorted(variables[f"__{role}_lists"]) == sorted(LISTS[role])
+    files = {"golden_image": ["base"], "hardening": ["preflight"], "patching": ["preflight", "gate"]}
+    for file in files.get(role, ["main"]):
         tasks = yaml.safe_load((PROJECT / f"roles/{role}/tasks/{file}.yml").read_text())
-        assert tasks[0]["name"] == "Refuse words where lists are meant"
+        first = next(task for task in tasks if "true or false" not in task["name"])
+        assert first.get("hybrid.platform.assert_lists") == {"variables": f"{{{{ __{role}_lists }}}}"}
 
 
 def test_a_word_where_a_list_is_meant_is_refused(tmp_path):
-    """Of other elements than words Ansible's own check says so."""
-    words = [name for lists in LISTS.values() for name, elements in lists.items() if elements == "str"]
-    given = {"golden_image_name": "base", "golden_image_release": "debian-13", **dict.fromkeys(words, "one,two")}
-    uses = [{"name": f"hybrid.platform.{role}", "tasks_from": entry} for role, entry in LISTS]
+    """Of maps Ansible's own check says so."""
+    by_role = {
+        role: {name: one for name, one in lists.items() if one != "dict" and name not in CHOICES}
+        for role, lists in LISTS.items()
+    }
+    words = {name: elements for lists in by_role.values() for name, elements in lists.items()}
+    given = {"golden_image_name": "base", "golden_image_release": "debian-13", "cluster_policies_decisions": {}}
+    given |= {f"cluster_{part}_kubeconfig": "/nowhere" for part in ("policies", "services", "workloads")}
+    given |= {"cluster_workloads": [], "cluster_workloads_platform": "estate"}
+    given |= {"kubernetes_node_control_plane": "localhost"}
+    given |= {name: "53" if elements == "int" else "secret" for name, elements in words.items()}
+    entries = {role: REFUSING.get(role, "main") for role, lists in by_role.items() if lists}
+    uses = [{"name": f"hybrid.platform.{role}", "tasks_from": entry} for role, entry in entries.items()]
     tried = [{"block": [{"ansible.builtin.include_role": use}], "rescue": [{"meta": "noop"}]} for use in uses]
     here = {"ansible_python_interpreter": sys.executable}
     play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": here, "tasks": tried}
@@ -111,7 +125,8 @@ def test_a_word_where_a_list_is_meant_is_refused(tmp_path):
     command = [Path(sys.executable).parent / "ansible-playbook", "--check", "--extra-vars", json.dumps(given)]
     done = subprocess.run([*command, tmp_path / "play.yml"], cwd=PROJECT, capture_output=True, text=True)
     told = done.stdout + done.stderr
-    assert [name for name in words if f"""-e '{{"{name}": ["one", "two"]}}'""" not in told] == [], told
+    assert [name for name in words if f"""-e '{{"{name}": [...]}}'""" not in told] == [], told
+    assert "secret" not in told
 
 
 @pytest.mark.parametrize("role", sorted(role for role, entries in ENTRIES.items() if "install" in entries))
