@@ -1,5 +1,8 @@
-"""What the role kubernetes_node waits for."""
+"""What the role kubernetes_node waits for, and what a check compares."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,7 +10,8 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
-JOIN = Path(__file__).resolve().parents[2] / "roles/kubernetes_node/tasks/join.yml"
+PROJECT = Path(__file__).resolve().parents[2]
+JOIN = PROJECT / "roles/kubernetes_node/tasks/join.yml"
 FIRST, SECOND = "first 10.0.0.1 10.244.0.0/24", "second 10.0.0.2 10.244.1.0/24"
 
 
@@ -31,3 +35,24 @@ def test_a_run_waits_for_every_node_of_its_play_and_a_check_for_none_that_is_yet
     }
     told = Templar(DataLoader(), variables=known).template(trust_as_template("{{ " + until + " }}"))
     assert told is enough
+
+
+@pytest.mark.parametrize("checks", [True, False], ids=["a check", "a run"])
+def test_images_are_compared_where_there_is_a_node(checks, tmp_path):
+    use = {"name": "hybrid.platform.kubernetes_node", "tasks_from": "images"}
+    given = {
+        "ansible_python_interpreter": sys.executable,
+        "kubernetes_node_binaries_directory": str(tmp_path),
+        "kubernetes_node_control_plane": "localhost",
+        "kubernetes_node_image_archives": [{"reference": "estate/web:1", "path": str(tmp_path / "web.tar")}],
+    }
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": given}
+    play["tasks"] = [{"ansible.builtin.include_role": use}]
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+    command = [
+        Path(sys.executable).parent / "ansible-playbook",
+        *(["--check"] if checks else []),
+        tmp_path / "play.yml",
+    ]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert (done.returncode == 0) is checks and "changed=0" in done.stdout, done.stdout + done.stderr
