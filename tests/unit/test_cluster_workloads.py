@@ -2,13 +2,13 @@
 
 import base64
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.unit.local_play import ansible_playbook
 
 ROLE = Path(__file__).parents[2] / "roles" / "cluster_workloads"
 DIGEST = "sha256:" + "0" * 64
@@ -39,24 +39,6 @@ WORKLOADS = [
     },
     {"name": "silent", "image": f"x@{DIGEST}", "cpu": 1, "memory": 2**20, "disk": 2**30},
 ]
-
-
-def ansible_playbook(folder, play, *options):
-    collection = folder / "collections" / "ansible_collections" / "hybrid" / "platform"
-    collection.parent.mkdir(parents=True)
-    collection.symlink_to(ROLE.parents[1])
-    (folder / "play.yml").write_text(yaml.safe_dump([play]))
-    environment = os.environ | {"ANSIBLE_COLLECTIONS_PATH": str(folder / "collections")}
-    command = [
-        Path(sys.executable).with_name("ansible-playbook"),
-        *options,
-        "-i",
-        "localhost,",
-        "-c",
-        "local",
-        "play.yml",
-    ]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 def render(folder, *options, **known):

@@ -1,16 +1,14 @@
 """What the role kubernetes_node waits for, and what a check compares."""
 
-import json
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
-PROJECT = Path(__file__).resolve().parents[2]
+from tests.unit.local_play import PROJECT, ansible_playbook
+
 JOIN = PROJECT / "roles/kubernetes_node/tasks/join.yml"
 FIRST, SECOND = "first 10.0.0.1 10.244.0.0/24", "second 10.0.0.2 10.244.1.0/24"
 
@@ -46,13 +44,11 @@ def test_images_are_compared_where_there_is_a_node(checks, tmp_path):
         "kubernetes_node_control_plane": "localhost",
         "kubernetes_node_image_archives": [{"reference": "estate/web:1", "path": str(tmp_path / "web.tar")}],
     }
-    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": given}
-    play["tasks"] = [{"ansible.builtin.include_role": use}]
-    (tmp_path / "play.yml").write_text(json.dumps([play]))
-    command = [
-        Path(sys.executable).parent / "ansible-playbook",
-        *(["--check"] if checks else []),
-        tmp_path / "play.yml",
-    ]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars": given,
+        "tasks": [{"ansible.builtin.include_role": use}],
+    }
+    done = ansible_playbook(tmp_path, play, *(["--check"] if checks else []))
     assert (done.returncode == 0) is checks and "changed=0" in done.stdout, done.stdout + done.stderr
